@@ -1,0 +1,131 @@
+//! Host-side descriptions of ragged work, shared by every backend.
+
+use super::{IndexMeta, OpError, Result};
+
+/// Consecutive query rows of one sequence and the keys they see: row `q0 + i` (`i < n`) attends to the key rows
+/// `k0 .. k0 + past + i + 1`. Training: `k0 = q0`, `past = 0`. Decoding one token: `n = 1`, `k0` = start of the cache slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub q0: usize,
+    pub n: usize,
+    pub k0: usize,
+    pub past: usize,
+}
+
+/// Heads of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttnShape {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    /// Usually `1/sqrt(head_dim)`.
+    pub scale: f32,
+}
+
+/// Which keys each query row sees.
+pub struct AttnPlan<I> {
+    /// Host copy; spans cover the query rows 0..M in order without gaps.
+    pub spans: Vec<Span>,
+    /// `[M]` first key row of query row i.
+    pub kstart: I,
+    /// `[M]` number of key rows of query row i.
+    pub klen: I,
+    /// `[M]` for self-attention plans: one past the last query row that sees key row j. Zeros otherwise.
+    pub qend: I,
+    /// Keys are the batch's own rows (training).
+    pub self_attention: bool,
+}
+
+impl<I: IndexMeta> AttnPlan<I> {
+    pub fn new(spans: Vec<Span>, upload: impl Fn(&[u32]) -> Result<I>) -> Result<Self> {
+        let rows = spans.last().map_or(0, |s| s.q0 + s.n);
+        let (mut kstart, mut klen, mut qend) =
+            (Vec::with_capacity(rows), Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut self_attention = true;
+        for s in &spans {
+            if s.q0 != kstart.len() {
+                return Err(OpError::Shape {
+                    op: "attn_plan",
+                    detail: format!("span starts at query row {} but {} rows are covered so far", s.q0, kstart.len()),
+                });
+            }
+            self_attention &= s.k0 == s.q0 && s.past == 0;
+            for i in 0..s.n {
+                kstart.push(s.k0 as u32);
+                klen.push((s.past + i + 1) as u32);
+                qend.push((s.q0 + s.n) as u32);
+            }
+        }
+        if !self_attention {
+            qend.fill(0);
+        }
+        Ok(Self { kstart: upload(&kstart)?, klen: upload(&klen)?, qend: upload(&qend)?, spans, self_attention })
+    }
+
+    /// Query rows.
+    pub fn rows(&self) -> usize {
+        self.spans.last().map_or(0, |s| s.q0 + s.n)
+    }
+}
+
+impl Span {
+    /// Self-attention spans of sequences laid end to end.
+    pub fn packed(lens: &[usize]) -> Vec<Span> {
+        let mut at = 0;
+        lens.iter()
+            .map(|&n| {
+                let s = Span { q0: at, n, k0: at, past: 0 };
+                at += n;
+                s
+            })
+            .collect()
+    }
+}
+
+/// Rows grouped by target index, for an ordered scatter-add without atomics.
+pub struct ScatterPlan<I> {
+    /// `[U]` distinct targets, ascending.
+    pub targets: I,
+    /// `[U+1]` offsets into `rows`.
+    pub offsets: I,
+    /// `[M]` source rows, ascending within a target.
+    pub rows: I,
+    /// Host copies of the three.
+    pub host: (Vec<u32>, Vec<u32>, Vec<u32>),
+}
+
+impl<I: IndexMeta> ScatterPlan<I> {
+    pub fn new(ids: &[u32], upload: impl Fn(&[u32]) -> Result<I>) -> Result<Self> {
+        let mut rows: Vec<u32> = (0..ids.len() as u32).collect();
+        rows.sort_by_key(|&r| (ids[r as usize], r));
+        let (mut targets, mut offsets) = (Vec::new(), Vec::new());
+        for (at, &r) in rows.iter().enumerate() {
+            if targets.last() != Some(&ids[r as usize]) {
+                targets.push(ids[r as usize]);
+                offsets.push(at as u32);
+            }
+        }
+        offsets.push(rows.len() as u32);
+        Ok(Self {
+            targets: upload(&targets)?,
+            offsets: upload(&offsets)?,
+            rows: upload(&rows)?,
+            host: (targets, offsets, rows),
+        })
+    }
+}
+
+/// `[positions, head_dim]`: `cos(p f_i)` for `i < d/2`, then `sin(p f_i)`, `f_i = theta^(-2i/d)`, in f64, rounded once.
+pub fn rope_table(positions: usize, head_dim: usize, theta: f64) -> Vec<f32> {
+    let half = head_dim / 2;
+    let mut out = vec![0.0; positions * head_dim];
+    for (p, row) in out.chunks_exact_mut(head_dim).enumerate() {
+        for i in 0..half {
+            // transformers computes inv_freq in f32; p * f is then an f32 product. We keep f64 to the end.
+            let a = p as f64 * theta.powf(-2.0 * i as f64 / head_dim as f64);
+            row[i] = a.cos() as f32;
+            row[half + i] = a.sin() as f32;
+        }
+    }
+    out
+}
