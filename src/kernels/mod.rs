@@ -1,1 +1,14 @@
-//! (being built)
+//! Kernels: hand-written WGSL under `shaders/`, described here, run by [`Gpu`](crate::gpu::Gpu).
+//!
+//! A kernel is five things, and a test fails when one is missing: a WGSL entry point, a [`Kernel`] descriptor with its
+//! variants, a CPU twin (the `Cpu<f64>` method of the same operation), a row in the test table (`kernels-tests/`) and a
+//! row in the bench table. One file per family holds the descriptors and the functions that check shapes, choose the
+//! variant and record the dispatches.
+
+pub mod compose;
+pub mod copy;
+pub mod lint;
+pub mod registry;
+pub mod select;
+
+pub use registry::{Kernel, Needs, On, Part, Variant};

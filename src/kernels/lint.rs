@@ -1,0 +1,1 @@
+//! Checks of composed modules. (being built)
