@@ -4,6 +4,7 @@
 struct Params {
     items: u32, // query rows * HEADS
     scale: f32,
+    first: u32, // query row of the batch that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
@@ -11,10 +12,10 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> q: array<vec4<f32>>; // [rows, HEADS, HEAD4]
 @group(0) @binding(1) var<storage, read> k: array<vec4<f32>>; // [keys, KV_HEADS, HEAD4]
 @group(0) @binding(2) var<storage, read> v: array<vec4<f32>>; // [keys, KV_HEADS, HEAD4]
-@group(0) @binding(3) var<storage, read> kstart: array<u32>; // [rows]
-@group(0) @binding(4) var<storage, read> klen: array<u32>; // [rows]
+@group(0) @binding(3) var<storage, read> kstart: array<u32>; // [all rows]
+@group(0) @binding(4) var<storage, read> klen: array<u32>; // [all rows]
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [rows, HEADS, HEAD4]
-@group(0) @binding(6) var<storage, read_write> lse: array<f32>; // [rows, HEADS]
+@group(0) @binding(6) var<storage, read_write> lse: array<f32>; // [all rows, HEADS]
 
 const LOWEST: f32 = -1e30;
 
@@ -24,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let lane = lid % LANES;
     let live = slot < p.items;
     let item = select(0u, slot, live);
-    let row = item / HEADS;
+    let row = p.first + item / HEADS;
     let kv_head = (item % HEADS) / (HEADS / KV_HEADS);
     let start = kstart[row];
     let len = klen[row];
@@ -71,7 +72,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             }
         }
         if (lane == 0u) {
-            lse[item] = all.x + log(all.y);
+            lse[p.first * HEADS + item] = all.x + log(all.y);
         }
     }
 }

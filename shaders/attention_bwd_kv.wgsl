@@ -3,16 +3,17 @@
 struct Params {
     items: u32, // rows * KV_HEADS
     scale: f32,
+    first: u32, // key row of the batch that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
 
-@group(0) @binding(0) var<storage, read> dout: array<vec4<f32>>; // [rows, HEADS, HEAD4]
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, HEADS, HEAD4]
+@group(0) @binding(0) var<storage, read> dout: array<vec4<f32>>; // [all rows, HEADS, HEAD4]
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [all rows, HEADS, HEAD4]
 @group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
-@group(0) @binding(4) var<storage, read> stat: array<vec2<f32>>; // [rows, HEADS]: lse, delta
-@group(0) @binding(5) var<storage, read> qend: array<u32>; // [rows]
+@group(0) @binding(4) var<storage, read> stat: array<vec2<f32>>; // [all rows, HEADS]: lse, delta
+@group(0) @binding(5) var<storage, read> qend: array<u32>; // [all rows]
 @group(0) @binding(6) var<storage, read_write> dk: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 @group(0) @binding(7) var<storage, read_write> dv: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 
@@ -24,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let lane = lid % LANES;
     let live = slot < p.items;
     let item = select(0u, slot, live);
-    let row = item / KV_HEADS;
+    let row = p.first + item / KV_HEADS;
     let head0 = (item % KV_HEADS) * GROUP;
     let pairs = (qend[row] - row) * GROUP;
 

@@ -3,6 +3,7 @@
 struct Params {
     items: u32, // rows * HEADS
     scale: f32,
+    first: u32, // query row of the batch that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
@@ -11,9 +12,9 @@ var<immediate> p: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>; // [rows, HEADS, HEAD4]
 @group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
-@group(0) @binding(4) var<storage, read> stat: array<vec2<f32>>; // [rows, HEADS]: lse, delta
-@group(0) @binding(5) var<storage, read> kstart: array<u32>; // [rows]
-@group(0) @binding(6) var<storage, read> klen: array<u32>; // [rows]
+@group(0) @binding(4) var<storage, read> stat: array<vec2<f32>>; // [all rows, HEADS]: lse, delta
+@group(0) @binding(5) var<storage, read> kstart: array<u32>; // [all rows]
+@group(0) @binding(6) var<storage, read> klen: array<u32>; // [all rows]
 @group(0) @binding(7) var<storage, read_write> dq: array<vec4<f32>>; // [rows, HEADS, HEAD4]
 
 @compute @workgroup_size(WG)
@@ -22,11 +23,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let lane = lid % LANES;
     let live = slot < p.items;
     let item = select(0u, slot, live);
-    let row = item / HEADS;
+    let row = p.first + item / HEADS;
     let kv_head = (item % HEADS) / (HEADS / KV_HEADS);
     let start = kstart[row];
     let len = klen[row];
-    let state = stat[item];
+    let state = stat[p.first * HEADS + item];
 
     var query: array<vec4<f32>, HEAD4>;
     var gout: array<vec4<f32>, HEAD4>;

@@ -3,6 +3,7 @@ struct Params {
     rows: u32,
     cols: u32, // units per row
     eps: f32,
+    first: u32, // row of the whole tensor that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
@@ -12,7 +13,7 @@ var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read> w: array<E>; // [1, cols]
 @group(0) @binding(3) var<storage, read_write> s: array<E>; // [rows, cols]
 @group(0) @binding(4) var<storage, read_write> y: array<E>; // [rows, cols]
-@group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [rows, 1]
+@group(0) @binding(5) var<storage, read_write> rstd: array<f32>; // [all rows, 1]
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -35,7 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             y[base + c] = s[base + c] * r * w[c]; // written above by this same invocation
         }
         if (lane == 0u) {
-            rstd[row] = r;
+            rstd[p.first + row] = r;
         }
     }
 }

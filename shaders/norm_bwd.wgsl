@@ -2,6 +2,7 @@
 struct Params {
     rows: u32,
     cols: u32, // units per row
+    first: u32, // row of the whole tensor that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
@@ -9,7 +10,7 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> dy: array<E>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> x: array<E>; // [rows, cols]
 @group(0) @binding(2) var<storage, read> w: array<E>; // [1, cols]
-@group(0) @binding(3) var<storage, read> rstd: array<f32>; // [rows, 1]
+@group(0) @binding(3) var<storage, read> rstd: array<f32>; // [all rows, 1]
 @group(0) @binding(4) var<storage, read_write> dx: array<E>; // [rows, cols]
 
 @compute @workgroup_size(WG)
@@ -18,7 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let lane = lid % LANES;
     let live = row < p.rows;
     let base = select(0u, row * p.cols, live);
-    let r = rstd[select(0u, row, live)];
+    let r = rstd[p.first + select(0u, row, live)];
     var acc = E(0.0);
     for (var c = lane; c < p.cols; c += LANES) {
         acc += dy[base + c] * w[c] * x[base + c];

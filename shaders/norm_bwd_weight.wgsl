@@ -5,13 +5,14 @@ struct Params {
     cols: u32, // units per row
     block: u32, // rows per block
     n: u32, // units of dw
+    first: u32, // row of the whole tensor that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> dy: array<E>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> x: array<E>; // [rows, cols]
-@group(0) @binding(2) var<storage, read> rstd: array<f32>; // [rows, 1]
+@group(0) @binding(2) var<storage, read> rstd: array<f32>; // [all rows, 1]
 @group(0) @binding(3) var<storage, read_write> dw: array<E>; // [ceil(rows / block), cols]
 
 @compute @workgroup_size(WG)
@@ -24,7 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         var acc = E(0.0);
         for (var row = first; row < end; row++) {
             let at = row * p.cols + c;
-            acc += dy[at] * (x[at] * rstd[row]);
+            acc += dy[at] * (x[at] * rstd[p.first + row]);
         }
         if (ADD != 0u) {
             dw[i] += acc;

@@ -4,12 +4,14 @@ struct Params {
     heads: u32,
     half: u32, // units of half a head
     sign: f32, // -1 turns back
+    positions: u32, // rows of the table
+    first: u32, // row of the whole tensor that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read_write> x: array<E>; // [rows, heads, 2, half]
-@group(0) @binding(1) var<storage, read> pos: array<u32>; // [rows]
+@group(0) @binding(1) var<storage, read> pos: array<u32>; // [all rows]
 @group(0) @binding(2) var<storage, read> table: array<E>; // [positions, 2, half]: cosines, sines
 
 @compute @workgroup_size(WG)
@@ -19,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let i = item % p.half;
         let head = item / p.half; // row * heads + head
         let at = head * 2u * p.half + i;
-        let angle = pos[head / p.heads] * 2u * p.half + i;
+        let angle = min(pos[p.first + head / p.heads], p.positions - 1u) * 2u * p.half + i;
         let c = table[angle];
         let s = table[angle + p.half] * p.sign;
         let a = x[at];

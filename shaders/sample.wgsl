@@ -8,13 +8,14 @@ struct Params {
     top_k: u32, // 0 = all
     top_p: f32, // 1 = all
     greedy: u32,
+    first: u32, // row of ids and keys that row 0 of the logits is
 }
 
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> z: array<f32>; // [rows, cols]
-@group(0) @binding(1) var<storage, read> keys: array<u32>; // [rows, 4]: sequence, position, seed low, seed high
-@group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [rows]
+@group(0) @binding(1) var<storage, read> keys: array<u32>; // [all rows, 4]: sequence, position, seed low, seed high
+@group(0) @binding(2) var<storage, read_write> ids: array<u32>; // [all rows]
 
 var<workgroup> chunk_mass: array<f32, LANES>;
 
@@ -70,7 +71,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         // Indices are below 2^24, exact in f32.
         let first = reduce_max(-f32(found), lid);
         if (lid == 0u) {
-            ids[row] = min(u32(-first), p.cols - 1u);
+            ids[p.first + row] = min(u32(-first), p.cols - 1u);
         }
     } else {
         var cut = 0u; // the smallest key that is kept
@@ -122,7 +123,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         for (var i = 0u; i < LANES; i++) {
             kept += chunk_mass[i];
         }
-        let word = philox(vec4(keys[row * 4u], keys[row * 4u + 1u], 0u, 0u), vec2(keys[row * 4u + 2u], keys[row * 4u + 3u])).x;
+        let key = (p.first + row) * 4u;
+        let word = philox(vec4(keys[key], keys[key + 1u], 0u, 0u), vec2(keys[key + 2u], keys[key + 3u])).x;
         let goal = f32(word >> 8u) * 0x1p-24 * kept;
         // The first chunk whose running sum passes the goal; the last one with mass should rounding let none.
         var before = 0.0;
@@ -150,7 +152,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 run += m;
                 done = done || run > goal;
             }
-            ids[row] = id;
+            ids[p.first + row] = id;
         }
     }
 }
