@@ -40,15 +40,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         dvalue[i] = vec4(0.0);
     }
     for (var t = lane; t < pairs; t += LANES) {
-        let from = (row + t / GROUP) * HEADS + head0 + t % GROUP;
-        let state = stat[from];
+        let at = (row + t / GROUP) * HEADS + head0 + t % GROUP;
+        let state = stat[at];
         var query: array<vec4<f32>, HEAD4>;
         var gout: array<vec4<f32>, HEAD4>;
         var s = 0.0;
         var dp = 0.0;
         for (var i = 0u; i < HEAD4; i++) {
-            query[i] = q[from * HEAD4 + i];
-            gout[i] = dout[from * HEAD4 + i];
+            query[i] = q[at * HEAD4 + i];
+            gout[i] = dout[at * HEAD4 + i];
             s += dot(query[i], key[i]);
             dp += dot(gout[i], value[i]);
         }

@@ -25,20 +25,20 @@ fn merge_softmax(top: f32, sum: f32, lid: u32) -> vec2<f32> {
 fn merge_sum(acc: ptr<function, array<vec4<f32>, HEAD4>>, lid: u32) {
     let lane = lid % LANES;
     let first = lid - lane;
-    for (var from = 0u; from < HEAD4; from += SLICE) {
+    for (var base = 0u; base < HEAD4; base += SLICE) {
         for (var i = 0u; i < SLICE; i++) {
-            if (from + i < HEAD4) {
-                lane_slice[lid * SLICE + i] = (*acc)[from + i];
+            if (base + i < HEAD4) {
+                lane_slice[lid * SLICE + i] = (*acc)[base + i];
             }
         }
         workgroupBarrier();
         for (var i = 0u; i < SLICE; i++) {
-            if (from + i < HEAD4 && (from + i) % LANES == lane) {
+            if (base + i < HEAD4 && (base + i) % LANES == lane) {
                 var sum = lane_slice[first * SLICE + i];
                 for (var other = 1u; other < LANES; other++) {
                     sum += lane_slice[(first + other) * SLICE + i];
                 }
-                (*acc)[from + i] = sum;
+                (*acc)[base + i] = sum;
             }
         }
         workgroupBarrier();

@@ -4,7 +4,8 @@ struct Params {
     rows: u32,
     cols: u32, // units per row
     block: u32, // rows per block
-    n: u32, // units of dw
+    n: u32, // units of dw written here
+    out: u32, // block of dw that block 0 of this binding is
     first: u32, // row of the whole tensor that row 0 of the bindings is
 }
 
@@ -13,7 +14,7 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read> dy: array<E>; // [rows, cols]
 @group(0) @binding(1) var<storage, read> x: array<E>; // [rows, cols]
 @group(0) @binding(2) var<storage, read> rstd: array<f32>; // [all rows, 1]
-@group(0) @binding(3) var<storage, read_write> dw: array<E>; // [ceil(rows / block), cols]
+@group(0) @binding(3) var<storage, read_write> dw: array<E>; // [all blocks, cols]
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -28,9 +29,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             acc += dy[at] * (x[at] * rstd[p.first + row]);
         }
         if (ADD != 0u) {
-            dw[i] += acc;
+            dw[p.out * p.cols + i] += acc;
         } else {
-            dw[i] = acc;
+            dw[p.out * p.cols + i] = acc;
         }
     }
 }

@@ -26,12 +26,12 @@ var<immediate> p: Params;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let block = linear_group(group, groups) * ROWS_PER_GROUP + lid / LANES;
     let lane = lid % LANES;
-    let from = block * p.block;
-    let end = min(from + p.block, p.n);
+    let begin = block * p.block;
+    let end = min(begin + p.block, p.n);
     let length = norm[0] + 1e-6;
     let shrink = select(1.0, p.max_norm / length, p.clip != 0u && length > p.max_norm);
     var acc = E(0.0);
-    for (var i = from + lane; i < end; i += LANES) {
+    for (var i = begin + lane; i < end; i += LANES) {
         let grad = g[i] * shrink;
         let old = w[i];
         let m1 = p.beta1 * m[i] + (1.0 - p.beta1) * grad;
@@ -44,7 +44,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         acc += change * change;
     }
     let square = reduce_add(total(acc), lid);
-    if (from < p.n && lane == 0u) {
+    if (begin < p.n && lane == 0u) {
         partial[p.first + block] = vec2(square, 0.0);
     }
 }

@@ -14,11 +14,11 @@ var<immediate> p: Params;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let block = linear_group(group, groups) * ROWS_PER_GROUP + lid / LANES;
     let lane = lid % LANES;
-    let from = block * p.block;
-    let end = min(from + p.block, p.n);
+    let begin = block * p.block;
+    let end = min(begin + p.block, p.n);
     var acc = E(0.0);
     var bad = E(0.0);
-    for (var i = from + lane; i < end; i += LANES) {
+    for (var i = begin + lane; i < end; i += LANES) {
         let e = g[i];
         let bad_here = broken(e);
         let kept = select(e, E(0.0), bad_here);
@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let square = reduce_add(total(acc), lid);
     let count = reduce_add(total(bad), lid);
-    if (from < p.n && lane == 0u) {
+    if (begin < p.n && lane == 0u) {
         partial[p.first + block] = vec2(square, count);
     }
 }

@@ -3,13 +3,14 @@ struct Params {
     rows: u32,
     cols: u32, // units per row
     block: u32, // rows per block
-    n: u32, // units of y
+    n: u32, // units of y written here
+    out: u32, // block of y that block 0 of this binding is
 }
 
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read> x: array<E>; // [rows, cols]
-@group(0) @binding(1) var<storage, read_write> y: array<E>; // [ceil(rows / block), cols]
+@group(0) @binding(1) var<storage, read_write> y: array<E>; // [all blocks, cols]
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -23,9 +24,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             acc += x[r * p.cols + c];
         }
         if (ADD != 0u) {
-            y[i] += acc;
+            y[p.out * p.cols + i] += acc;
         } else {
-            y[i] = acc;
+            y[p.out * p.cols + i] = acc;
         }
     }
 }

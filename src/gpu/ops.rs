@@ -132,14 +132,7 @@ impl Ops for Gpu {
         norm::rmsnorm_bwd(self, dy, x, w, rstd, dw, dres)
     }
 
-    fn rope(
-        &self,
-        x: &mut GpuTensor,
-        pos: &GpuIndex,
-        table: &GpuTensor,
-        head_dim: usize,
-        inverse: bool,
-    ) -> Result<()> {
+    fn rope(&self, x: &mut GpuTensor, pos: &GpuIndex, table: &GpuTensor, head_dim: usize, inverse: bool) -> Result<()> {
         rope::rope(self, x, pos, table, head_dim, inverse)
     }
 

@@ -1,7 +1,7 @@
 //! RMSNorm (Zhang & Sennrich 2019), alone and fused with the residual sum, and its gradients.
 
 use super::Kernel;
-use super::reduce::{ROW_BLOCK, by_row, by_unit, row_variants, shaped, sum_rows, unit_grid, unit_variants, windows};
+use super::reduce::{by_row, by_unit, row_variants, shaped, sum_rows, unit_grid, unit_variants, windows};
 use crate::gpu::{Dispatch, Gpu, GpuTensor, linear_grid};
 use crate::ops::{Result, TensorMeta};
 
@@ -132,12 +132,12 @@ pub fn rmsnorm_bwd(
     if let Some(dw) = dw {
         shaped(op, "dw", dw, 1, h)?;
         let (variant, units) = by_unit(RMSNORM_BWD_WEIGHT, h);
-        sum_rows(gpu, op, dw, m, h, |out, r, add| {
-            let n = r.len().div_ceil(ROW_BLOCK) * units;
+        sum_rows(gpu, op, dw, m, h, |sums, r| {
+            let n = r.len().div_ceil(sums.block) * units;
             gpu.dispatch(&Dispatch {
-                binds: &[dy.bind_rows(r.clone()), x.bind_rows(r.clone()), rstd.bind(), out],
-                params: &[r.len() as u32, units as u32, ROW_BLOCK as u32, n as u32, r.start as u32],
-                consts: &[("ADD", u32::from(add))],
+                binds: &[dy.bind_rows(r.clone()), x.bind_rows(r.clone()), rstd.bind(), sums.out],
+                params: &[r.len() as u32, units as u32, sums.block as u32, n as u32, sums.first as u32, r.start as u32],
+                consts: &[("ADD", u32::from(sums.add))],
                 groups: unit_grid(n),
                 flops: 3 * (r.len() * h) as u64,
                 bytes: 8 * (r.len() * h) as u64,

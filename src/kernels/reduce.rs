@@ -146,48 +146,60 @@ pub fn bias_bwd(gpu: &Gpu, db: &mut GpuTensor, dy: &GpuTensor) -> Result<()> {
     let op = "bias_bwd";
     shaped(op, "db", db, 1, dy.cols())?;
     shaped(op, "dy", dy, dy.rows(), dy.cols())?;
-    sum_rows(gpu, op, db, dy.rows(), dy.cols(), |out, window, add| {
-        columns(gpu, dy.bind_rows(window.clone()), out, [window.len(), dy.cols(), ROW_BLOCK], add)
+    sum_rows(gpu, op, db, dy.rows(), dy.cols(), |sums, rows| {
+        columns(gpu, dy.bind_rows(rows.clone()), sums, [rows.len(), dy.cols()])
     })
 }
 
-/// Two ordered passes: `partial(out, rows, add)` writes the sums of the [`ROW_BLOCK`]s of a window of rows (or adds the
-/// only one to `dst` itself), then the blocks are summed into `dst[1, cols]`.
-pub(super) fn sum_rows<'a>(
+/// Where the sums of blocks of rows go.
+pub(super) struct Sums<'a> {
+    /// `[all blocks, cols]`.
+    pub out: Bind<'a>,
+    /// Number of the first block written.
+    pub first: usize,
+    /// Rows per block.
+    pub block: usize,
+    /// Add to what is there.
+    pub add: bool,
+}
+
+/// Two ordered passes: `partial` sums the [`ROW_BLOCK`]s of a window of rows (the only one straight into `dst`), then
+/// the blocks are summed into `dst[1, cols]`.
+pub(super) fn sum_rows(
     gpu: &Gpu,
     op: &'static str,
-    dst: &'a mut GpuTensor,
+    dst: &mut GpuTensor,
     rows: usize,
     cols: usize,
-    partial: impl Fn(Bind, Range<usize>, bool) -> Result<()>,
+    partial: impl Fn(Sums, Range<usize>) -> Result<()>,
 ) -> Result<()> {
     if rows == 0 || cols == 0 {
         return Ok(());
     }
     if rows <= ROW_BLOCK {
-        return partial(dst.bind(), 0..rows, true);
+        return partial(Sums { out: dst.bind(), first: 0, block: ROW_BLOCK, add: true }, 0..rows);
     }
     let blocks = rows.div_ceil(ROW_BLOCK);
     let sums = gpu.alloc_f32(blocks, cols)?;
-    let row = cols as u64 * 4;
-    for w in gpu.row_windows(op, blocks, &[row, row * ROW_BLOCK as u64], usize::MAX)? {
-        partial(sums.bind_rows(w.clone()), w.start * ROW_BLOCK..(w.end * ROW_BLOCK).min(rows), false)?;
+    for w in windows(gpu, op, blocks, cols * ROW_BLOCK)? {
+        let rows = w.start * ROW_BLOCK..(w.end * ROW_BLOCK).min(rows);
+        partial(Sums { out: sums.bind(), first: w.start, block: ROW_BLOCK, add: false }, rows)?;
     }
     for w in windows(gpu, op, blocks, cols)? {
-        columns(gpu, sums.bind_rows(w.clone()), dst.bind(), [w.len(), cols, w.len()], true)?;
+        let whole = Sums { out: dst.bind(), first: 0, block: w.len(), add: true };
+        columns(gpu, sums.bind_rows(w.clone()), whole, [w.len(), cols])?;
     }
     Ok(())
 }
 
-/// Sums of blocks of rows: `y[b, :] (+)= Σ x[rows of block b, :]`; `shape` = rows, cols, rows per block.
-fn columns(gpu: &Gpu, x: Bind, y: Bind, shape: [usize; 3], add: bool) -> Result<()> {
-    let [rows, cols, block] = shape;
+/// `sums[b, :] (+)= Σ x[rows of block b, :]`; `shape` = rows, cols.
+fn columns(gpu: &Gpu, x: Bind, sums: Sums, [rows, cols]: [usize; 2]) -> Result<()> {
     let (variant, units) = by_unit(&KERNELS[0], cols);
-    let n = rows.div_ceil(block) * units;
+    let n = rows.div_ceil(sums.block) * units;
     gpu.dispatch(&Dispatch {
-        binds: &[x, y],
-        params: &[rows as u32, units as u32, block as u32, n as u32],
-        consts: &[("ADD", u32::from(add))],
+        binds: &[x, sums.out],
+        params: &[rows as u32, units as u32, sums.block as u32, n as u32, sums.first as u32],
+        consts: &[("ADD", u32::from(sums.add))],
         groups: unit_grid(n),
         flops: (rows * cols) as u64,
         bytes: (rows * cols * 4) as u64,
