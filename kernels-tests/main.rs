@@ -5,6 +5,7 @@
 
 mod adapters;
 mod copy;
+mod matmul;
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,7 @@ macro_rules! kernel_tests {
 pub(crate) use kernel_tests;
 
 /// One line per family.
-const TABLES: &[&[&str]] = &[copy::TABLE];
+const TABLES: &[&[&str]] = &[copy::TABLE, matmul::TABLE];
 
 #[test]
 fn registry_is_covered() {

@@ -8,6 +8,7 @@
 pub mod compose;
 pub mod copy;
 pub mod lint;
+pub mod matmul;
 pub mod registry;
 pub mod select;
 

@@ -3,7 +3,7 @@
 use crate::ops::Dtype;
 
 /// One piece of WGSL text, embedded at compile time.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Part {
     /// Path under `shaders/`, for messages.
     pub file: &'static str,
@@ -99,7 +99,7 @@ pub fn all() -> impl Iterator<Item = &'static Kernel> {
 }
 
 /// One line per family.
-static FAMILIES: &[&[Kernel]] = &[super::copy::KERNELS];
+static FAMILIES: &[&[Kernel]] = &[super::copy::KERNELS, super::matmul::KERNELS];
 
 #[cfg(test)]
 mod tests {
