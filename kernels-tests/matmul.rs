@@ -74,12 +74,12 @@ fn nt_matches_f64(gpu: &Gpu) {
         }
     }
     let (x, w) = (gpu.upload(2, 8, &[0.0; 16]).unwrap(), gpu.upload(3, 4, &[0.0; 12]).unwrap());
-    let text = matmul::nt(gpu, &x, &w, None).err().unwrap().to_string();
+    let text = matmul::matmul_nt(gpu, &x, &w, None).err().unwrap().to_string();
     assert_eq!(text, "matmul_nt: [2, 8] [3, 4]^T");
     let odd = gpu.upload(2, 6, &[0.0; 12]).unwrap();
-    assert!(matmul::nt(gpu, &odd, &odd, None).err().unwrap().to_string().contains("multiple of 4"));
+    assert!(matmul::matmul_nt(gpu, &odd, &odd, None).err().unwrap().to_string().contains("multiple of 4"));
     let none = gpu.upload(0, 4, &[]).unwrap();
-    assert!(gpu.read(&matmul::nt(gpu, &none, &w, None).unwrap()).unwrap().is_empty());
+    assert!(gpu.read(&matmul::matmul_nt(gpu, &none, &w, None).unwrap()).unwrap().is_empty());
 }
 
 fn nn_case(gpu: &Gpu, kernel: &'static Kernel, (m, n, k): (usize, usize, usize)) {
@@ -234,5 +234,5 @@ fn fuses(gpu: &Gpu) -> bool {
     let e = f32::EPSILON;
     let x = gpu.upload(1, 4, &[1.0, 1.0 + e, 0.0, 0.0]).unwrap();
     let w = gpu.upload(1, 4, &[-1.0, 1.0 - e, 0.0, 0.0]).unwrap();
-    gpu.read(&matmul::nt(gpu, &x, &w, None).unwrap()).unwrap()[0] != 0.0
+    gpu.read(&matmul::matmul_nt(gpu, &x, &w, None).unwrap()).unwrap()[0] != 0.0
 }

@@ -196,11 +196,11 @@ fn grid(variant: &Variant, rows: usize, cols: usize, slices: usize) -> [u32; 3] 
 }
 
 /// `y[M,N] = x[M,K] w[N,K]^T (+ bias[1,N])`.
-pub fn nt(gpu: &Gpu, x: &GpuTensor, w: &GpuTensor, bias: Option<&GpuTensor>) -> Result<GpuTensor> {
+pub fn matmul_nt(gpu: &Gpu, x: &GpuTensor, w: &GpuTensor, bias: Option<&GpuTensor>) -> Result<GpuTensor> {
     nt_by(gpu, gpu.select(NT, x.rows()), x, w, bias)
 }
 
-/// [`nt`] by a given variant of [`NT`].
+/// [`matmul_nt`] by a given variant of [`NT`].
 pub fn nt_by(
     gpu: &Gpu,
     variant: &'static Variant,
@@ -236,12 +236,12 @@ pub fn nt_by(
 }
 
 /// `dx[M,K] = dy[M,N] w[N,K]`, added to `acc` when given.
-pub fn nn(gpu: &Gpu, dy: &GpuTensor, w: &GpuTensor, acc: Option<GpuTensor>) -> Result<GpuTensor> {
+pub fn matmul_nn(gpu: &Gpu, dy: &GpuTensor, w: &GpuTensor, acc: Option<GpuTensor>) -> Result<GpuTensor> {
     let kernel = nn_kernel(w.rows(), w.cols(), gpu.caps());
     nn_by(gpu, gpu.select(kernel, dy.rows()), dy, w, acc)
 }
 
-/// [`nn`] by a given variant of [`NN`], [`NN_ANY`] or [`NN_SPLIT`].
+/// [`matmul_nn`] by a given variant of [`NN`], [`NN_ANY`] or [`NN_SPLIT`].
 pub fn nn_by(
     gpu: &Gpu,
     variant: &'static Variant,
@@ -310,11 +310,11 @@ fn sum_slices(
 }
 
 /// `dw[N,K] += dy[M,N]^T x[M,K]`.
-pub fn tn(gpu: &Gpu, dw: &mut GpuTensor, dy: &GpuTensor, x: &GpuTensor) -> Result<()> {
+pub fn matmul_tn(gpu: &Gpu, dw: &mut GpuTensor, dy: &GpuTensor, x: &GpuTensor) -> Result<()> {
     tn_by(gpu, gpu.select(tn_kernel(dy.cols()), dw.rows()), dw, dy, x)
 }
 
-/// [`tn`] by a given variant of [`TN`] or [`TN_ANY`].
+/// [`matmul_tn`] by a given variant of [`TN`] or [`TN_ANY`].
 pub fn tn_by(gpu: &Gpu, variant: &'static Variant, dw: &mut GpuTensor, dy: &GpuTensor, x: &GpuTensor) -> Result<()> {
     const OP: &str = "matmul_tn";
     let (m, n, k) = (dy.rows(), dy.cols(), x.cols());
