@@ -8,6 +8,7 @@ mod attention;
 mod copy;
 mod embed;
 mod head;
+mod matmul;
 mod norm;
 mod optim;
 mod rope;
@@ -33,6 +34,7 @@ pub(crate) use kernel_tests;
 /// One line per family.
 const TABLES: &[&[&str]] = &[
     copy::TABLE,
+    matmul::TABLE,
     rows::TABLE,
     norm::TABLE,
     rope::TABLE,

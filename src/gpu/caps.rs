@@ -14,14 +14,14 @@ pub struct GpuOptions {
     pub disable_subgroups: bool,
     /// Bind at most this many bytes at once.
     pub max_binding: Option<u64>,
-    /// No limit above WebGPU's defaults.
+    /// No limit above WebGPU's defaults, and the variants for hardware also on a software adapter.
     pub poor: bool,
     /// Compile with wgpu's bounds checks and loop guards.
     pub checked_shaders: bool,
 }
 
 impl GpuOptions {
-    /// The device that tests call poor: WebGPU's default limits, no subgroups, bindings of 4 MiB.
+    /// The device that tests call poor: WebGPU's default limits, no subgroups, bindings of 4 MiB, hardware's variants.
     pub fn poor() -> Self {
         Self { disable_subgroups: true, max_binding: Some(4 << 20), poor: true, checked_shaders: true }
     }
@@ -65,7 +65,7 @@ impl Caps {
             _ => (100e9, 20e9),
         };
         Ok(Caps {
-            software: adapter.is_software(),
+            software: adapter.is_software() && !options.poor,
             subgroup_min: if subgroups { adapter.info.subgroup_min_size } else { 0 },
             subgroup_max: if subgroups { adapter.info.subgroup_max_size } else { 0 },
             max_binding: binding / Self::ALIGN * Self::ALIGN,

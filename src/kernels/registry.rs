@@ -3,7 +3,7 @@
 use crate::ops::Dtype;
 
 /// One piece of WGSL text, embedded at compile time.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Part {
     /// Path under `shaders/`, for messages.
     pub file: &'static str,
@@ -101,6 +101,7 @@ pub fn all() -> impl Iterator<Item = &'static Kernel> {
 /// One line per family.
 static FAMILIES: &[&[Kernel]] = &[
     super::copy::KERNELS,
+    super::matmul::KERNELS,
     super::rows::KERNELS,
     super::reduce::KERNELS,
     super::norm::KERNELS,
