@@ -6,3 +6,5 @@ pub mod config;
 pub mod hooks;
 pub mod params;
 pub mod qwen2;
+#[cfg(test)]
+mod tests;
