@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cache;
 pub mod config;
 pub mod hooks;
+pub mod init;
 pub mod params;
 pub mod qwen2;
 #[cfg(test)]

@@ -26,11 +26,15 @@ fn cfg(name: &str) -> ModelConfig {
 fn f32s(st: &safetensors::SafeTensors, n: &str) -> Vec<f32> {
     let v = st.tensor(n).unwrap();
     match v.dtype() {
-        safetensors::Dtype::F32 => v.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        safetensors::Dtype::F32 => {
+            v.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
         safetensors::Dtype::BF16 => {
             v.data().chunks_exact(2).map(|b| f32::from_bits((u16::from_le_bytes([b[0], b[1]]) as u32) << 16)).collect()
         }
-        safetensors::Dtype::I64 => v.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect(),
+        safetensors::Dtype::I64 => {
+            v.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
+        }
         d => panic!("{d:?}"),
     }
 }

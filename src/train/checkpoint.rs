@@ -24,6 +24,13 @@ pub struct TrainerState {
     pub ended: Option<Ended>,
 }
 
+impl TrainerState {
+    /// A guard ended the run before its last step.
+    pub fn stopped_early(&self) -> bool {
+        self.ended.as_ref().is_some_and(|e| !matches!(e, Ended::Complete { .. }))
+    }
+}
+
 const FILES: [&str; 3] = ["model.safetensors", "adam_m.safetensors", "adam_v.safetensors"];
 
 fn fail(path: &Path, detail: impl std::fmt::Display) -> TrainError {

@@ -9,3 +9,6 @@ pub mod loss;
 pub mod optim;
 pub mod run;
 pub mod sft;
+
+#[cfg(test)]
+pub mod tests;

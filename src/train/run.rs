@@ -113,7 +113,10 @@ pub fn run<O: Ops>(
         let resumed = checkpoint::load(o, state, &found)?;
         (start, num_tokens) = (resumed.global_step, resumed.num_tokens);
         observer.note(&format!("resuming at step {start} from {}", found.display()));
-        if let Some(ended) = resumed.ended {
+        // A run that was complete goes on when it is asked for more steps.
+        if let Some(ended) =
+            resumed.ended.clone().filter(|_| resumed.global_step >= c.max_steps || resumed.stopped_early())
+        {
             return Ok(ended);
         }
     }
