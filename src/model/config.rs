@@ -30,3 +30,9 @@ impl ModelConfig {
         }
     }
 }
+impl ModelConfig {
+    pub fn qwen2(h: usize, layers: usize, heads: usize, kv: usize, f: usize, v: usize) -> Self {
+        Self { hidden_size: h, intermediate_size: f, num_hidden_layers: layers, num_attention_heads: heads, num_key_value_heads: kv,
+            head_dim: h / heads, vocab_size: v, rms_norm_eps: 1e-6, rope_theta: 1e6, tie_word_embeddings: true }
+    }
+}
