@@ -6,12 +6,13 @@ use super::{Result, StatsError};
 
 /// Upper tail of the standard normal, P(Z >= z).
 pub(super) fn normal_sf(z: f64) -> f64 {
-    0.5 * erf::erfc(z / std::f64::consts::SQRT_2)
+    let half = 0.5 * normal_two_sided(z);
+    if z >= 0.0 { half } else { 1.0 - half }
 }
 
 /// P(|Z| >= |z|).
 pub(super) fn normal_two_sided(z: f64) -> f64 {
-    erf::erfc(z.abs() / std::f64::consts::SQRT_2)
+    chi2_1_sf(z * z)
 }
 
 /// Density of the standard normal.
@@ -19,19 +20,31 @@ pub(super) fn normal_pdf(z: f64) -> f64 {
     (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt()
 }
 
-/// Quantile of the standard normal for `p` in (0, 1): the library's inverse polished by one Newton step.
+/// Quantile of the standard normal for `p` in (0, 1): the library's inverse polished by Newton steps.
 pub(super) fn normal_quantile(p: f64) -> f64 {
     if p > 0.5 {
         return -normal_quantile(1.0 - p);
     }
-    let z = -std::f64::consts::SQRT_2 * erf::erfc_inv(2.0 * p);
-    let slope = normal_pdf(z);
-    if slope > 0.0 && z.is_finite() { z - (normal_sf(-z) - p) / slope } else { z }
+    let mut z = -std::f64::consts::SQRT_2 * erf::erfc_inv(2.0 * p);
+    for _ in 0..2 {
+        let slope = normal_pdf(z);
+        if slope > 0.0 && z.is_finite() {
+            z -= (normal_sf(-z) - p) / slope;
+        }
+    }
+    z
 }
 
-/// Upper tail of chi-squared with one degree of freedom.
+/// Upper tail of chi-squared with one degree of freedom: Q(1/2, x / 2). The library's `erfc` would be shorter but is good
+/// to ten digits only.
 pub(super) fn chi2_1_sf(x: f64) -> f64 {
-    erf::erfc((x.max(0.0) / 2.0).sqrt())
+    if x <= 0.0 {
+        1.0
+    } else if x > 1500.0 {
+        0.0
+    } else {
+        gamma::checked_gamma_ur(0.5, x / 2.0).unwrap_or(f64::NAN)
+    }
 }
 
 /// P(|T| >= |t|) for Student's t with `df` > 0 (not necessarily whole) degrees of freedom.

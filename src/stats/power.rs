@@ -21,7 +21,7 @@ fn check_n(what: &'static str, n: u64) -> Result<()> {
 
 /// E[g(s)] where s = sqrt(chi²_df / df), by Simpson's rule over twelve standard deviations.
 fn over_sd(df: f64, g: impl Fn(f64) -> f64) -> f64 {
-    const STEPS: usize = 2000;
+    const STEPS: usize = 4000;
     let spread = 12.0 / (2.0 * df).sqrt();
     let (low, high) = ((1.0 - spread).max(0.0), 1.0 + spread);
     let h = (high - low) / STEPS as f64;
