@@ -94,7 +94,7 @@ fn draw<F: Real>(kernels: &dyn Kernels<F>, z: &[F], s: &Sampling, t: F, u: F, [e
     kernels.masses(e, z, max, t);
     let drop_below = |e: &mut [F], floor: F| {
         for (e, &z) in e.iter_mut().zip(z) {
-            if !(z >= floor) {
+            if z < floor {
                 *e = F::ZERO;
             }
         }

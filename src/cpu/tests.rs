@@ -1,7 +1,7 @@
 //! The plain path against finite differences, adjoint identities and published vectors.
 
 use super::*;
-use crate::ops::{AttnShape, Ops, Span};
+use crate::ops::{AttnShape, OpError, Ops, Sampling, Span};
 
 type T = CpuTensor<f64>;
 
@@ -225,4 +225,190 @@ fn hooks_add_and_ablate() {
     let doubled = y.values();
     cpu.add(&mut y, &t(3, 5, &x)).unwrap();
     close("add", y.values()[4], doubled[4] + x[4], 1e-15);
+}
+
+/// `torch.optim.AdamW(lr=0.1, betas=(0.9, 0.95), eps=1e-8, weight_decay=0.2)` with `clip_grad_norm_(1.0)`, PyTorch in f64.
+#[test]
+fn adamw_matches_pytorch() {
+    let cpu = Cpu::<f64>::new();
+    let (mut w, mut m, mut v) = (t(1, 3, &[0.5, -1.0, 2.0]), cpu.zeros(1, 3).unwrap(), cpu.zeros(1, 3).unwrap());
+    let steps = [
+        ([0.3, -4.0, 0.0], 4.011234224026316, [0.3900000133707823, -0.8800000010028087, 1.96]),
+        ([0.1, 2.0, -1.0], 2.238302928559939, [0.28593265923343664, -0.8621803664145081, 1.994295997933156]),
+        ([-0.5, 0.25, 3.0], 3.0516389039334255, [0.30159293833749534, -0.8487247254286557, 1.9207341307916266]),
+    ];
+    for (step, (g, norm, want)) in steps.into_iter().enumerate() {
+        let (b1, b2) = (0.9f32, 0.95f32);
+        let correction = |b: f32| (1.0 - f64::from(b).powi(step as i32 + 1)) as f32;
+        let hyper = AdamW {
+            lr: 0.1,
+            beta1: b1,
+            beta2: b2,
+            eps: 1e-8,
+            weight_decay: 0.2,
+            bias_correction1: correction(b1),
+            bias_correction2: correction(b2),
+            max_norm: 1.0,
+        };
+        let g = t(1, 3, &g);
+        let measured = cpu.global_norm(&[&g]).unwrap();
+        close("norm", measured.values()[0], norm, 1e-14);
+        let before = w.values();
+        let change = cpu.adamw(&mut w, &g, &mut m, &mut v, &hyper, &measured).unwrap().values()[0];
+        let after = w.values();
+        for (got, want) in after.iter().zip(want) {
+            close("w", *got, want, 1e-7);
+        }
+        close("change", change, before.iter().zip(&after).map(|(a, b)| (a - b) * (a - b)).sum(), 1e-14);
+    }
+}
+
+#[test]
+fn global_norm_counts_what_is_not_finite() {
+    let cpu = Cpu::<f32>::plain();
+    let a = cpu.upload(1, 3, &[3.0, f32::NAN, f32::NEG_INFINITY]).unwrap();
+    let b = cpu.upload(2, 1, &[4.0, f32::MAX]).unwrap();
+    assert_eq!(cpu.read(&cpu.global_norm(&[&a, &b]).unwrap()).unwrap()[1], 2.0);
+    let c = cpu.upload(1, 2, &[3e30, 4e30]).unwrap();
+    assert_eq!(cpu.read(&cpu.global_norm(&[&c]).unwrap()).unwrap(), [5e30, 0.0]);
+}
+
+/// Every draw equals a scan of the cumulative probabilities of the kept tokens, and `logp` is of the full softmax.
+#[test]
+fn sampling_inverts_the_distribution() {
+    let (cpu, mut rng) = (Cpu::<f64>::new(), Rng::new(9));
+    let v = 150;
+    let mut z: Vec<f64> = rng.vec(v).iter().map(|z| (z * 40.0).round() / 10.0).collect();
+    z[20] = f64::NEG_INFINITY;
+    let rows = 300;
+    let logits = t(rows, v, &z.repeat(rows));
+    let keys: Vec<u32> = (0..rows as u32).flat_map(|i| [i / 7, i % 7, 11, 5]).collect();
+    for (temperature, top_k, top_p) in [(1.0, 0, 1.0), (0.6, 0, 1.0), (1.3, 5, 1.0), (1.0, 0, 0.5), (0.9, 20, 0.7)] {
+        let s = Sampling { temperature, top_k, top_p };
+        let (ids, logp) = cpu.sample(&logits, &s, &CpuIndex(keys.clone())).unwrap();
+        let mass: Vec<f64> = z.iter().map(|z| (z / f64::from(temperature)).exp()).collect();
+        let larger = |x: f64| z.iter().filter(|&&z| z > x).count();
+        let by_rank = |i: usize| top_k == 0 || larger(z[i]) < top_k as usize;
+        let left: f64 = (0..v).filter(|&i| by_rank(i)).map(|i| mass[i]).sum();
+        let above = |i: usize| (0..v).filter(|&j| z[j] > z[i]).map(|j| mass[j]).sum::<f64>();
+        let kept: Vec<usize> = (0..v).filter(|&i| by_rank(i) && above(i) < f64::from(top_p) * left).collect();
+        assert!(kept.len() > 3 && (kept.len() < v - 1) == (top_k > 0 || top_p < 1.0), "{} kept", kept.len());
+        let total: f64 = kept.iter().map(|&i| mass[i]).sum();
+        for (row, (&id, lp)) in ids.0.iter().zip(logp.values()).enumerate() {
+            let k = &keys[4 * row..];
+            let threshold = f64::from(uniform([k[0], k[1], k[2], k[3]])) * total;
+            let mut sum = 0.0;
+            let want = kept.iter().find(|&&i| {
+                sum += mass[i];
+                sum > threshold
+            });
+            assert_eq!(Some(&(id as usize)), want, "{s:?}, row {row}");
+            close("logp", lp, (mass[id as usize] / mass.iter().sum::<f64>()).ln(), 1e-12);
+        }
+    }
+    z[7] = 9.0;
+    z[90] = 9.0;
+    let greedy = Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 };
+    let (ids, logp) = cpu.sample(&t(1, v, &z), &greedy, &CpuIndex(vec![0; 4])).unwrap();
+    assert_eq!(ids.0, [7]);
+    close("greedy logp", logp.values()[0], 9.0 - z.iter().map(|z| z.exp()).sum::<f64>().ln(), 1e-13);
+}
+
+#[test]
+fn repetition_penalty_divides_and_multiplies() {
+    let cpu = Cpu::<f64>::new();
+    let mut z = t(2, 3, &[2.0, -2.0, 1.0, 4.0, 5.0, -6.0]);
+    cpu.repetition_penalty(&mut z, &CpuIndex(vec![0, 1, 2]), &CpuIndex(vec![0, 2, 3]), 2.0).unwrap();
+    assert_eq!(z.values(), [1.0, -4.0, 1.0, 4.0, 5.0, -12.0]);
+}
+
+#[test]
+fn bf16_weights_equal_their_expansion() {
+    let (cpu, mut rng) = (Cpu::<f64>::new(), Rng::new(10));
+    let bits: Vec<u16> = rng.vec(6 * 4).iter().map(|x| ((*x as f32).to_bits() >> 16) as u16).collect();
+    let packed = cpu.upload_bf16(6, 4, &bits).unwrap();
+    let wide = t(6, 4, &packed.values());
+    let (x, dy) = (t(3, 4, &rng.vec(12)), t(3, 6, &rng.vec(18)));
+    let ids = CpuIndex(vec![5, 0]);
+    for (a, b) in [
+        (cpu.matmul_nt(&x, &packed, None), cpu.matmul_nt(&x, &wide, None)),
+        (cpu.matmul_nn(&dy, &packed, None), cpu.matmul_nn(&dy, &wide, None)),
+        (cpu.embed(&packed, &ids), cpu.embed(&wide, &ids)),
+        (cpu.copy(&packed), cpu.copy(&wide)),
+    ] {
+        assert_eq!(a.unwrap().values(), b.unwrap().values());
+    }
+}
+
+/// Mistakes come back as errors that name the operation.
+#[test]
+fn shape_mistakes_are_refused() {
+    let cpu = Cpu::<f32>::plain();
+    let z = |r, c| cpu.zeros(r, c).unwrap();
+    let i = |v: &[u32]| CpuIndex(v.to_vec());
+    let plan = cpu.attn_plan(Span::packed(&[2, 2])).unwrap();
+    let decode = cpu.attn_plan(vec![Span { q0: 0, n: 1, k0: 2, past: 3 }]).unwrap();
+    let shape = AttnShape { heads: 2, kv_heads: 1, head_dim: 2, scale: 1.0 };
+    let head = cpu.head_logp(&z(2, 4), &z(5, 4), &i(&[0, 1]), 1.0).unwrap();
+    let bf16 = cpu.upload_bf16(2, 2, &[0; 4]).unwrap();
+    let sampling = Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 };
+    let hyper = AdamW {
+        lr: 0.1,
+        beta1: 0.9,
+        beta2: 0.9,
+        eps: 1e-8,
+        weight_decay: 0.0,
+        bias_correction1: 0.1,
+        bias_correction2: 0.1,
+        max_norm: 1.0,
+    };
+    let mistakes = [
+        ("upload", cpu.upload(2, 2, &[0.0; 3]).err()),
+        ("upload", cpu.upload(usize::MAX, 2, &[0.0; 3]).err()),
+        ("zeros", cpu.zeros(usize::MAX, 2).err()),
+        ("write", cpu.write(&mut z(1, 2), &[1.0]).err()),
+        ("fill", cpu.fill(&mut cpu.copy(&bf16).unwrap(), 1.0).err()),
+        ("add", cpu.add(&mut z(1, 2), &z(2, 1)).err()),
+        ("add", cpu.add(&mut z(2, 2), &bf16).err()),
+        ("add_row", cpu.add_row(&mut z(1, 2), &z(1, 3), 1.0).err()),
+        ("ablate_row", cpu.ablate_row(&mut z(1, 2), &z(2, 2)).err()),
+        ("gather_rows", cpu.gather_rows(&z(2, 2), &i(&[2])).err()),
+        ("scatter_rows", cpu.scatter_rows(&mut z(2, 2), &z(1, 2), &i(&[2])).err()),
+        ("scatter_add_rows", cpu.scatter_add_rows(&mut z(2, 2), &z(2, 2), &i(&[1])).err()),
+        ("matmul_nt", cpu.matmul_nt(&z(2, 3), &z(4, 2), None).err()),
+        ("matmul_nt", cpu.matmul_nt(&z(2, 3), &z(4, 3), Some(&z(4, 1))).err()),
+        ("matmul_nn", cpu.matmul_nn(&z(2, 4), &z(4, 3), Some(z(3, 2))).err()),
+        ("matmul_tn", cpu.matmul_tn(&mut z(4, 3), &z(2, 4), &z(3, 3)).err()),
+        ("bias_bwd", cpu.bias_bwd(&mut z(1, 3), &z(2, 4)).err()),
+        ("embed", cpu.embed(&z(4, 2), &i(&[1, 4])).err()),
+        ("embed_bwd", cpu.embed_bwd(&mut z(4, 2), &z(2, 2), &cpu.scatter_plan(&[0, 4]).unwrap()).err()),
+        ("rmsnorm", cpu.rmsnorm(&z(2, 4), &z(1, 3), 1e-6).err()),
+        ("add_rmsnorm", cpu.add_rmsnorm(&z(2, 4), &z(1, 4), &z(1, 4), 1e-6).err()),
+        ("rmsnorm_bwd", cpu.rmsnorm_bwd(&z(2, 4), &z(2, 4), &z(1, 4), &z(1, 2), None, None).err()),
+        ("rope", cpu.rope(&mut z(2, 6), &i(&[0, 1]), &z(4, 4), 4, false).err()),
+        ("rope", cpu.rope(&mut z(2, 4), &i(&[0, 4]), &z(4, 4), 4, false).err()),
+        ("swiglu", cpu.swiglu(&z(2, 4), &z(2, 3)).err()),
+        ("swiglu_bwd", cpu.swiglu_bwd(&z(1, 4), &z(2, 4), &z(2, 4)).err()),
+        ("attention", cpu.attention(&z(5, 4), &z(4, 2), &z(4, 2), &plan, &shape).err()),
+        ("attention", cpu.attention(&z(1, 4), &z(5, 2), &z(5, 2), &decode, &shape).err()),
+        ("attention", cpu.attention(&z(4, 4), &z(4, 2), &z(4, 2), &plan, &AttnShape { kv_heads: 0, ..shape }).err()),
+        (
+            "attention_bwd",
+            cpu.attention_bwd(&z(1, 4), &z(1, 4), &z(6, 2), &z(6, 2), &z(1, 4), &z(1, 2), &decode, &shape).err(),
+        ),
+        ("head_logp", cpu.head_logp(&z(2, 4), &z(5, 4), &i(&[0, 5]), 1.0).err()),
+        ("head_logp", cpu.head_logp(&z(2, 4), &z(5, 4), &i(&[0, 1]), 0.0).err()),
+        ("head_logp_bwd", cpu.head_logp_bwd(&z(1, 1), &z(2, 4), &z(5, 4), &i(&[0, 1]), 1.0, &head, None).err()),
+        ("sample", cpu.sample(&z(2, 5), &sampling, &i(&[0; 4])).err()),
+        ("sample", cpu.sample(&z(1, 5), &Sampling { temperature: f32::NAN, ..sampling }, &i(&[0; 4])).err()),
+        ("repetition_penalty", cpu.repetition_penalty(&mut z(1, 5), &i(&[5]), &i(&[0, 1]), 1.1).err()),
+        ("repetition_penalty", cpu.repetition_penalty(&mut z(1, 5), &i(&[4]), &i(&[0, 2]), 1.1).err()),
+        ("adamw", cpu.adamw(&mut z(1, 3), &z(1, 3), &mut z(1, 3), &mut z(3, 1), &hyper, &z(1, 2)).err()),
+    ];
+    for (n, (op, error)) in mistakes.into_iter().enumerate() {
+        match error {
+            Some(OpError::Shape { op: named, .. }) => assert_eq!(named, op, "mistake {n}"),
+            other => panic!("mistake {n} in {op}: {other:?}"),
+        }
+    }
 }
