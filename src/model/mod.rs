@@ -3,6 +3,17 @@
 pub mod batch;
 pub mod cache;
 pub mod config;
+pub mod error;
+pub mod golden;
 pub mod hooks;
 pub mod params;
 pub mod qwen2;
+pub mod save;
+pub mod tensor_file;
+pub mod tensor_writer;
+pub mod weights;
+
+#[cfg(test)]
+mod tests_io;
+
+pub use error::ModelError;
