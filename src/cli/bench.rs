@@ -1,6 +1,7 @@
 //! `probity bench`: kernels, a training step, a GRPO step, prefill and decoding, on one device.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::backend::{DeviceArgs, Job};
 use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::batch::Batch;
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, Sizes};
 use crate::model::hooks::HookSet;
 use crate::model::init;
 use crate::model::qwen2::{Qwen2, Recompute};
@@ -28,7 +29,7 @@ pub struct Args {
     /// What to measure
     #[arg(long, value_delimiter = ',', default_value = "matmul,train,grpo,prefill,decode")]
     what: Vec<String>,
-    /// Model shapes: tiny, small
+    /// Model shapes: tiny, small, q05b
     #[arg(long, value_delimiter = ',', default_value = "tiny")]
     shapes: Vec<String>,
     /// Timed repetitions; the median, smallest and largest are printed
@@ -79,10 +80,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
 
 /// The shapes that the published comparisons use.
 fn shape(name: &str) -> Result<ModelConfig, Box<dyn Error>> {
-    match name {
-        "tiny" => Ok(ModelConfig::qwen2(128, 4, 4, 2, 352, 512)),
-        "small" => Ok(ModelConfig::qwen2(256, 6, 8, 2, 704, 4096)),
-        _ => Err(super::Usage(format!("--shapes {name}: expected tiny or small")).into()),
+    match Sizes::named(name) {
+        Some(sizes) => Ok(sizes.config(Path::new(name))?),
+        None => Err(super::Usage(format!("--shapes {name}: expected tiny, small or q05b")).into()),
     }
 }
 

@@ -3,9 +3,20 @@
 pub mod batch;
 pub mod cache;
 pub mod config;
+pub mod error;
+pub mod golden;
 pub mod hooks;
 pub mod init;
 pub mod params;
 pub mod qwen2;
+pub mod save;
+pub mod tensor_file;
+pub mod tensor_writer;
+pub mod weights;
+
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_io;
+
+pub use error::ModelError;

@@ -1,36 +1,17 @@
-//! tmp model tests vs golden
+//! Forward and backward against PyTorch's values (`kernels-tests/golden/`).
 use super::batch::Batch;
-use super::config::ModelConfig;
 use super::hooks::HookSet;
 use super::params::Params;
 use super::qwen2::*;
+use super::weights::Checkpoint;
 use crate::cpu::Cpu;
 use crate::ops::*;
-
-fn cfg(name: &str) -> ModelConfig {
-    let t = name == "tied";
-    ModelConfig {
-        hidden_size: if t { 64 } else { 60 },
-        intermediate_size: if t { 176 } else { 100 },
-        num_hidden_layers: 2,
-        num_attention_heads: if t { 4 } else { 3 },
-        num_key_value_heads: if t { 2 } else { 1 },
-        head_dim: if t { 16 } else { 20 },
-        vocab_size: if t { 320 } else { 251 },
-        rms_norm_eps: if t { 1e-6 } else { 1e-5 },
-        rope_theta: if t { 1e6 } else { 1e4 },
-        tie_word_embeddings: t,
-    }
-}
 
 fn f32s(st: &safetensors::SafeTensors, n: &str) -> Vec<f32> {
     let v = st.tensor(n).unwrap();
     match v.dtype() {
         safetensors::Dtype::F32 => {
             v.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-        }
-        safetensors::Dtype::BF16 => {
-            v.data().chunks_exact(2).map(|b| f32::from_bits((u16::from_le_bytes([b[0], b[1]]) as u32) << 16)).collect()
         }
         safetensors::Dtype::I64 => {
             v.data().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f32).collect()
@@ -46,13 +27,12 @@ fn rel(got: &[f32], want: &[f32]) -> f32 {
 }
 
 fn check<O: Ops>(o: &O, name: &str, recompute: Recompute) {
-    let c = cfg(name);
     let dir = format!("kernels-tests/golden/{name}/");
-    let wb = std::fs::read(format!("{dir}model.safetensors")).unwrap();
-    let st = safetensors::SafeTensors::deserialize(&wb).unwrap();
+    let checkpoint = Checkpoint::open(std::path::Path::new(&dir)).unwrap();
+    let c = checkpoint.config.clone();
     let gb = std::fs::read(format!("{dir}golden.safetensors")).unwrap();
     let g = safetensors::SafeTensors::deserialize(&gb).unwrap();
-    let params: Params<O::T> = Params::build(&c, |s| o.upload(s.rows, s.cols, &f32s(&st, &s.name))).unwrap();
+    let params: Params<O::T> = Params::build(&c, |s| o.upload(s.rows, s.cols, &checkpoint.f32(&s.name).unwrap())).unwrap();
     let model = Qwen2::new(o, c.clone(), params, 64).unwrap();
     let shape = g.tensor("input_ids").unwrap().shape().to_vec();
     let (ids, mask) = (f32s(&g, "input_ids"), f32s(&g, "attention_mask"));

@@ -10,7 +10,7 @@ use super::optim::{OptimConfig, Optimizer};
 use super::run::{Ended, Objective, Quiet, RunConfig, State, StepRecord, run};
 use crate::cpu::Cpu;
 use crate::generate::{Completion, GenerateConfig, Request, generate};
-use crate::model::config::ModelConfig;
+use crate::model::config::{ModelConfig, Sizes};
 use crate::model::hooks::HookSet;
 use crate::model::init;
 use crate::model::qwen2::{Qwen2, Recompute};
@@ -104,7 +104,17 @@ fn schedules_follow_transformers() {
 }
 
 fn small() -> ModelConfig {
-    ModelConfig::new_for_tests(20, 2, 3, 1, 4, 36, 23)
+    let sizes = Sizes {
+        hidden_size: 12,
+        num_hidden_layers: 2,
+        num_attention_heads: 3,
+        num_key_value_heads: 1,
+        intermediate_size: 36,
+        vocab_size: 23,
+        rope_theta: 1e4,
+        max_position_embeddings: 64,
+    };
+    sizes.config(Path::new("test")).unwrap()
 }
 
 fn small_model<O: Ops>(o: &O, seed: u64) -> Qwen2<O> {
