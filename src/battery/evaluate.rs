@@ -9,12 +9,12 @@ use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
 use crate::model::qwen2::Qwen2;
 use crate::ops::{Ops, Sampling};
-use crate::text::Chat;
+use crate::text::Tokenizer;
 
 /// What to run and how to label it.
 pub struct Job<'a> {
     pub domain: &'a dyn Domain,
-    pub chat: &'a Chat,
+    pub chat: &'a Tokenizer,
     pub items: &'a [Item],
     pub conditions: &'a [Condition],
     pub arm: &'a str,
@@ -79,7 +79,7 @@ pub fn rows<O: Ops>(o: &O, model: &Qwen2<O>, job: &Job<'_>, mut progress: impl F
             },
             repetition_penalty: c.repetition_penalty as f32,
             max_new_tokens: c.max_new_tokens,
-            stop_ids: job.chat.stop_ids().to_vec(),
+            stop_ids: job.chat.eos_ids().to_vec(),
             seed: job.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(job.test),
             max_batch: c.batch,
         };

@@ -13,11 +13,11 @@ use super::record::{Cell, Health, Manifest, Outcome, Row, Table, TestResult};
 use super::{Context, evaluate, rows, test01_generalisation, test02_monitoring};
 use crate::domain::frugality::Frugality;
 use crate::domain::{AttractorRow, Condition, Domain, RewardKind, Split, attractor_table, refuse_attractors};
-use crate::model::checkpoint::{self, Source};
+use crate::generate::source::Source;
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 use crate::stats::holm;
-use crate::text::Chat;
+use crate::text::Tokenizer;
 use crate::train::grpo::Grpo;
 use crate::train::optim::Optimizer;
 use crate::train::run::{Ended, Observer, State, run as train};
@@ -39,8 +39,9 @@ struct Battery<'a, O: Ops> {
     config: &'a BatteryConfig,
     dir: &'a Path,
     source: Source,
-    chat: Chat,
+    chat: Tokenizer,
     domain: Frugality,
+    positions: usize,
     key: String,
     manifest: Manifest,
 }
@@ -53,11 +54,7 @@ pub fn run<O: Ops>(
     reporter: &mut dyn Reporter,
 ) -> Result<Vec<TestResult>> {
     config.check()?;
-    let source = Source::open(&config.model)?;
-    let chat = source.chat()?;
-    let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
-    let domain = Frugality::new(config.frugality.clone(), limit)?;
-    let mut battery = Battery::prepare(o, config, dir, source, chat, domain)?;
+    let mut battery = Battery::open(o, config, dir)?;
     battery.attractors(reporter)?;
     for &seed in &config.seeds {
         for &arm in &config.arms {
@@ -69,6 +66,67 @@ pub fn run<O: Ops>(
         results.push(battery.test(test, reporter)?);
     }
     battery.finish(results)
+}
+
+/// Trains one arm of `config` into `dir` (its `train/` folder) and returns the finished model's folder.
+pub fn train_one<O: Ops>(
+    o: &O,
+    config: &BatteryConfig,
+    dir: &Path,
+    arm: Arm,
+    seed: u64,
+    reporter: &mut dyn Reporter,
+) -> Result<PathBuf> {
+    let mut config = config.clone();
+    (config.arms, config.seeds) = (vec![arm], vec![seed]);
+    let mut battery = Battery::open(o, &config, dir)?;
+    battery.attractors(reporter)?;
+    battery.train_arm(arm, seed, reporter)?;
+    Ok(battery.arm_dir(arm, seed).join("final"))
+}
+
+/// Rows of any model on the test split of `config`, under the given conditions.
+pub fn evaluate_one<O: Ops>(
+    o: &O,
+    config: &BatteryConfig,
+    model: &str,
+    conditions: &[Condition],
+    seed: u64,
+    reporter: &mut dyn Reporter,
+) -> Result<Vec<Row>> {
+    let source = Source::open(model)?;
+    let chat = source.tokenizer()?;
+    let domain = domain_of(config)?;
+    let longest = longest(&domain, &chat, config)?;
+    let items = domain.items(Split::Test).to_vec();
+    let job = evaluate::Job {
+        domain: &domain,
+        chat: &chat,
+        items: &items,
+        conditions,
+        arm: model,
+        seed,
+        test: 1,
+        config: &config.evaluate,
+    };
+    evaluate::rows(o, &source.load(o, longest, false)?, &job, |d, t| reporter.progress("evaluate", d, t))
+}
+
+fn domain_of(config: &BatteryConfig) -> Result<Frugality> {
+    let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
+    Ok(Frugality::new(config.frugality.clone(), limit)?)
+}
+
+/// Longest sequence that any cell will see.
+fn longest(domain: &Frugality, chat: &Tokenizer, config: &BatteryConfig) -> Result<usize> {
+    let speech = Speech { chat };
+    let mut longest = 0;
+    let systems: Vec<&str> = domain.cues().all().iter().map(|c| c.text.as_str()).collect();
+    let widest = systems.iter().max_by_key(|s| speech.count(s)).copied();
+    for item in Split::ALL.iter().flat_map(|&s| domain.items(s)) {
+        longest = longest.max(speech.prompt(widest, &item.prompt)?.1.len());
+    }
+    Ok(longest + config.evaluate.max_new_tokens.max(config.grpo.max_completion_length))
 }
 
 fn hash(parts: &[&[u8]]) -> String {
@@ -98,14 +156,11 @@ fn make_dir(path: &Path) -> Result<()> {
 
 impl<'a, O: Ops> Battery<'a, O> {
     /// Opens the run folder: a new one, or one of the same configuration, model and program version.
-    fn prepare(
-        o: &'a O,
-        config: &'a BatteryConfig,
-        dir: &'a Path,
-        source: Source,
-        chat: Chat,
-        domain: Frugality,
-    ) -> Result<Self> {
+    fn open(o: &'a O, config: &'a BatteryConfig, dir: &'a Path) -> Result<Self> {
+        let source = Source::open(&config.model)?;
+        let chat = source.tokenizer()?;
+        let domain = domain_of(config)?;
+        let positions = longest(&domain, &chat, config)?;
         let text = toml::to_string_pretty(config).map_err(|e| BatteryError::Refused(e.to_string()))?;
         let version = env!("CARGO_PKG_VERSION");
         let model = source.sha256()?;
@@ -171,29 +226,15 @@ impl<'a, O: Ops> Battery<'a, O> {
         };
         write_text(&dir.join("config.toml"), &text)?;
         write_json(&path, &manifest)?;
-        Ok(Self { o, config, dir, source, chat, domain, key, manifest })
+        Ok(Self { o, config, dir, source, chat, domain, positions, key, manifest })
     }
 
     fn save_manifest(&self) -> Result<()> {
         write_json(&self.dir.join("manifest.json"), &self.manifest)
     }
 
-    /// Longest sequence that any cell will see.
-    fn positions(&self) -> Result<usize> {
-        let speech = Speech { chat: &self.chat };
-        let mut longest = 0;
-        let systems: Vec<&str> = self.domain.cues().all().iter().map(|c| c.text.as_str()).collect();
-        let widest = systems.iter().max_by_key(|s| speech.count(s)).copied();
-        for split in Split::ALL {
-            for item in self.domain.items(split) {
-                longest = longest.max(speech.prompt(widest, &item.prompt)?.1.len());
-            }
-        }
-        Ok(longest + self.config.evaluate.max_new_tokens.max(self.config.grpo.max_completion_length))
-    }
-
     fn base(&self) -> Result<Qwen2<O>> {
-        Ok(self.source.load(self.o, self.positions()?, true)?)
+        Ok(self.source.load(self.o, self.positions, true)?)
     }
 
     /// Prints the attractor table of every arm's reward and refuses to train on a reward that a degenerate policy would win.
@@ -286,7 +327,7 @@ impl<'a, O: Ops> Battery<'a, O> {
         let max = Some(self.domain.max_reward(arm.reward()));
         let mut observer = reporter.training(&label);
         let ended = train(self.o, &mut state, &mut objective, &self.config.run, &dir, max, &mut *observer)?;
-        checkpoint::save(self.o, &state.model, &self.source, &dir.join("final"))?;
+        self.source.save(self.o, &state.model, &dir.join("final"))?;
         write_json(&dir.join("ended.json"), &ended)?;
         self.timed(&format!("train {label}"), clock)?;
         reporter.say(&format!("train {label}: {}", describe(&ended)));
@@ -339,7 +380,7 @@ impl<'a, O: Ops> Battery<'a, O> {
                         None => self.base()?,
                         Some(a) => {
                             let folder = self.arm_dir(a, seed).join("final");
-                            Source::open(&folder.to_string_lossy())?.load(self.o, self.positions()?, true)?
+                            Source::open(&folder.to_string_lossy())?.load(self.o, self.positions, true)?
                         }
                     };
                     let job = evaluate::Job {

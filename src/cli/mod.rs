@@ -3,6 +3,9 @@
 mod backend;
 mod bench;
 mod console;
+mod data;
+mod generate;
+mod verify;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -22,6 +25,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare this device with PyTorch's values for a model, tensor by tensor
+    Verify(verify::Args),
+    /// Complete a prompt
+    Generate(generate::Args),
+    /// Write data sets as files
+    Data(data::DataArgs),
     /// Measure kernels, training and decoding on a device
     Bench(bench::Args),
 }
@@ -30,6 +39,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Verify(a) => verify::run(a),
+        Command::Generate(a) => generate::run(a),
+        Command::Data(a) => data::run(&a).map(printed).map_err(Into::into),
         Command::Bench(a) => bench::run(a),
     };
     match result {
@@ -65,6 +77,17 @@ fn exit_code(e: &(dyn Error + 'static)) -> u8 {
         at = e.source();
     }
     1
+}
+
+/// Writes to standard output; a closed pipe (`| head`) changes nothing about the result.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn printed(text: String) -> i32 {
+    print(&text);
+    0
 }
 
 /// A mistake on the command line that clap cannot see.
