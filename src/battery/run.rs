@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
-
 use super::config::{Anchor, Arm, BatteryConfig};
 use super::environment::{Speech, TaskEnvironment, training_items};
 use super::error::{BatteryError, Result};
-use super::record::{Cell, Health, Manifest, Outcome, Row, Table, TestResult};
+use super::record::{Cell, Health, Manifest, Outcome, Row, Table, TestResult, sha256_hex};
 use super::{Context, evaluate, rows, test01_generalisation, test02_monitoring};
 use crate::domain::frugality::Frugality;
 use crate::domain::{AttractorRow, Condition, Domain, RewardKind, Split, attractor_table, refuse_attractors};
@@ -42,7 +40,6 @@ struct Battery<'a, O: Ops> {
     chat: Tokenizer,
     domain: Frugality,
     positions: usize,
-    key: String,
     manifest: Manifest,
 }
 
@@ -112,6 +109,14 @@ pub fn evaluate_one<O: Ops>(
     evaluate::rows(o, &source.load(o, longest, false)?, &job, |d, t| reporter.progress("evaluate", d, t))
 }
 
+/// Folder name of a test.
+fn test_id(number: u32) -> &'static str {
+    match number {
+        1 => test01_generalisation::ID,
+        _ => test02_monitoring::ID,
+    }
+}
+
 fn domain_of(config: &BatteryConfig) -> Result<Frugality> {
     let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
     Ok(Frugality::new(config.frugality.clone(), limit)?)
@@ -127,15 +132,6 @@ fn longest(domain: &Frugality, chat: &Tokenizer, config: &BatteryConfig) -> Resu
         longest = longest.max(speech.prompt(widest, &item.prompt)?.1.len());
     }
     Ok(longest + config.evaluate.max_new_tokens.max(config.grpo.max_completion_length))
-}
-
-fn hash(parts: &[&[u8]]) -> String {
-    let mut h = Sha256::new();
-    for p in parts {
-        h.update((p.len() as u64).to_le_bytes());
-        h.update(p);
-    }
-    h.finalize().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
@@ -170,13 +166,10 @@ impl<'a, O: Ops> Battery<'a, O> {
             .map(|i| format!("{}\t{}\t{}\n", i.id, i.prompt, i.truth))
             .collect();
         let hashes = BTreeMap::from([
-            ("config".to_string(), hash(&[text.as_bytes()])),
-            ("data".to_string(), hash(&[items.as_bytes()])),
+            ("config".to_string(), sha256_hex(text.as_bytes())),
+            ("data".to_string(), sha256_hex(items.as_bytes())),
             ("model".to_string(), model),
         ]);
-        let mut parts: Vec<&[u8]> = vec![version.as_bytes()];
-        parts.extend(hashes.values().map(|h| h.as_bytes()));
-        let key = hash(&parts);
         let path = dir.join("manifest.json");
         make_dir(dir)?;
         let manifest = if path.exists() {
@@ -218,6 +211,7 @@ impl<'a, O: Ops> Battery<'a, O> {
                 hashes,
                 seeds: config.seeds.clone(),
                 arms: std::iter::once("base").chain(config.arms.iter().map(|a| a.name())).map(String::from).collect(),
+                tests: config.tests.iter().map(|&t| test_id(t).to_string()).collect(),
                 attractors: Vec::new(),
                 notes: config.notes.clone(),
                 started_unix: now.as_secs(),
@@ -226,7 +220,7 @@ impl<'a, O: Ops> Battery<'a, O> {
         };
         write_text(&dir.join("config.toml"), &text)?;
         write_json(&path, &manifest)?;
-        Ok(Self { o, config, dir, source, chat, domain, positions, key, manifest })
+        Ok(Self { o, config, dir, source, chat, domain, positions, manifest })
     }
 
     fn save_manifest(&self) -> Result<()> {
@@ -413,7 +407,7 @@ impl<'a, O: Ops> Battery<'a, O> {
             min_items: self.config.min_items,
             tests: self.config.tests.len(),
             training: self.training_health()?,
-            key: self.key.clone(),
+            key: self.manifest.key(),
         };
         match test {
             1 => {

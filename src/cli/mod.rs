@@ -1,10 +1,14 @@
 //! The command line: one file per subcommand; the only place that prints.
 
 mod backend;
+mod battery;
 mod bench;
 mod console;
 mod data;
+mod evaluate;
 mod generate;
+mod report;
+mod train;
 mod verify;
 
 use std::error::Error;
@@ -12,6 +16,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::battery::error::BatteryError;
 use crate::config::ConfigError;
 use crate::train::error::TrainError;
 
@@ -29,6 +34,14 @@ enum Command {
     Verify(verify::Args),
     /// Complete a prompt
     Generate(generate::Args),
+    /// Train one arm of an experiment
+    Train(train::Args),
+    /// Item rows of any model on an experiment's test split
+    Evaluate(evaluate::Args),
+    /// From a model to a verdict: train the arms, run the tests, write the report
+    Battery(battery::Args),
+    /// Draw the report of a run again
+    Report(report::Args),
     /// Write data sets as files
     Data(data::DataArgs),
     /// Measure kernels, training and decoding on a device
@@ -41,6 +54,10 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Verify(a) => verify::run(a),
         Command::Generate(a) => generate::run(a),
+        Command::Train(a) => train::run(a),
+        Command::Evaluate(a) => evaluate::run(a),
+        Command::Battery(a) => battery::run(a),
+        Command::Report(a) => report::run(a),
         Command::Data(a) => data::run(&a).map(printed).map_err(Into::into),
         Command::Bench(a) => bench::run(a),
     };
@@ -70,7 +87,9 @@ fn chain(e: &dyn Error) -> String {
 fn exit_code(e: &(dyn Error + 'static)) -> u8 {
     let mut at = Some(e);
     while let Some(e) = at {
-        let usage = e.is::<ConfigError>() || matches!(e.downcast_ref(), Some(TrainError::Config(_)));
+        let usage = e.is::<ConfigError>()
+            || matches!(e.downcast_ref(), Some(TrainError::Config(_)))
+            || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)));
         if usage || e.is::<Usage>() {
             return 2;
         }
