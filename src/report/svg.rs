@@ -278,7 +278,7 @@ impl Axis {
 
     pub fn label(&self, tick: f64) -> String {
         let largest = self.low.abs().max(self.high.abs());
-        if largest >= 1e6 || largest < 1e-4 { number::num(tick) } else { number::fixed(tick, self.decimals) }
+        if (1e-4..1e6).contains(&largest) { number::fixed(tick, self.decimals) } else { number::num(tick) }
     }
 }
 
