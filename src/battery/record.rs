@@ -146,6 +146,9 @@ pub enum Figure {
     Scatter { id: String, title: String, x_axis: String, y_axis: String, series: Vec<Series> },
 }
 
+/// (value, low, high) by group and bar.
+pub type Triples = Vec<Vec<(f64, f64, f64)>>;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BarPanel {
     pub axis: String,
@@ -155,7 +158,7 @@ pub struct BarPanel {
     pub bars: Vec<String>,
     /// `values[group][bar]` = (value, low, high).
     #[serde(deserialize_with = "triples")]
-    pub values: Vec<Vec<(f64, f64, f64)>>,
+    pub values: Triples,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -251,7 +254,7 @@ fn points<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(f64, f64)>, D::Error> 
     Ok(pairs.iter().map(|(x, y)| (x.get(), y.get())).collect())
 }
 
-fn triples<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Vec<(f64, f64, f64)>>, D::Error> {
+fn triples<'de, D: Deserializer<'de>>(d: D) -> Result<Triples, D::Error> {
     let groups = Vec::<Vec<(Nullable, Nullable, Nullable)>>::deserialize(d)?;
     Ok(groups.iter().map(|g| g.iter().map(|(v, low, high)| (v.get(), low.get(), high.get())).collect()).collect())
 }

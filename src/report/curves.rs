@@ -6,17 +6,17 @@ use super::figures::Drawing;
 use super::figures::lines::{self, Panel};
 use super::read::{Curve, Run};
 
-/// (TRL name, title, is a share) of the panels, in this order.
-const PANELS: [(&str, &str, bool); 9] = [
-    ("reward", "reward", false),
-    ("completions/mean_length", "mean length, tokens", false),
-    ("frac_reward_zero_std", "share of zero-variance groups", true),
-    ("reward_std", "reward spread (sd)", false),
-    ("completions/clipped_ratio", "share cut at the limit", true),
-    ("entropy", "entropy, nats per token", false),
-    ("kl", "KL to the anchor, nats per token", false),
-    ("grad_norm", "gradient norm", false),
-    ("update_norm", "update norm", false),
+/// (TRL name, title, name in the table if it is there, is a share) of the panels, in this order.
+const PANELS: [(&str, &str, Option<&str>, bool); 9] = [
+    ("reward", "reward", Some("reward"), false),
+    ("completions/mean_length", "mean length, tokens", Some("length"), false),
+    ("frac_reward_zero_std", "share of zero-variance groups", Some("zero-variance"), true),
+    ("reward_std", "reward spread (sd)", None, false),
+    ("completions/clipped_ratio", "share cut at the limit", None, true),
+    ("entropy", "entropy, nats per token", Some("entropy"), false),
+    ("kl", "KL to the anchor, nats per token", Some("KL"), false),
+    ("grad_norm", "gradient norm", None, false),
+    ("update_norm", "update norm", None, false),
 ];
 
 /// `None` where nothing was logged.
@@ -24,7 +24,7 @@ pub fn drawing(run: &Run) -> Option<Drawing> {
     let several = run.curves.iter().any(|c| run.curves.iter().any(|d| d.arm == c.arm && d.seed != c.seed));
     let panels: Vec<Panel> = PANELS
         .iter()
-        .filter_map(|(name, title, share)| {
+        .filter_map(|(name, title, _, share)| {
             let series: Vec<Series> = run
                 .curves
                 .iter()
@@ -39,24 +39,24 @@ pub fn drawing(run: &Run) -> Option<Drawing> {
             (!panel.series.is_empty()).then_some(panel)
         })
         .collect();
-    (!panels.is_empty()).then(|| lines::draw("learning-curves", "Learning curves", &panels))
+    let title = if several { "Learning curves, one line a seed" } else { "Learning curves" };
+    (!panels.is_empty()).then(|| lines::draw("learning-curves", title, &panels))
 }
 
 /// First and last tenth of every log, averaged.
 pub fn table(run: &Run) -> Table {
-    let shown: Vec<_> = PANELS
-        .iter()
-        .filter(|(name, ..)| run.curves.iter().any(|c| c.points.iter().any(|p| p.get(name).is_some())))
-        .collect();
+    let logged = |name: &str| run.curves.iter().any(|c| c.points.iter().any(|p| p.get(name).is_some()));
+    let shown: Vec<(&str, &str)> =
+        PANELS.iter().filter(|p| logged(p.0)).filter_map(|(name, _, short, _)| Some((*name, (*short)?))).collect();
     let mut columns: Vec<String> = ["arm", "seed", "last step"].iter().map(|c| c.to_string()).collect();
-    columns.extend(shown.iter().flat_map(|(_, title, _)| [format!("{title}: start"), "end".to_string()]));
+    columns.extend(shown.iter().flat_map(|(_, short)| [format!("{short}, start"), format!("{short}, end")]));
     let rows = run
         .curves
         .iter()
         .map(|c| {
             let last = c.points.iter().map(|p| p.step).fold(0.0, f64::max);
             let mut row = vec![Cell::Text(c.arm.clone()), Cell::Text(c.seed.clone()), Cell::Number(last)];
-            row.extend(shown.iter().flat_map(|(name, ..)| ends(c, name)).map(Cell::Number));
+            row.extend(shown.iter().flat_map(|(name, _)| ends(c, name)).map(Cell::Number));
             row
         })
         .collect();

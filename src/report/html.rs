@@ -68,6 +68,8 @@ fn column_text(table: &Table, at: usize) -> Vec<String> {
     let whole = numbers().all(|x| x.fract() == 0.0);
     let decimals = number::decimals_for(numbers().fold(0.0, |m: f64, x| m.max(x.abs())));
     let p = table.columns.get(at).is_some_and(|c| is_p(c));
+    let percent = table.columns.get(at).is_some_and(|c| c.ends_with('%'));
+    let decimals = if percent { 1 } else { decimals };
     table
         .rows
         .iter()
@@ -75,9 +77,11 @@ fn column_text(table: &Table, at: usize) -> Vec<String> {
             None => String::new(),
             Some(Cell::Text(t)) => t.clone(),
             Some(Cell::Number(x)) if p && x.is_finite() => number::p_value(*x),
-            Some(Cell::Number(x)) if whole => number::num(*x),
+            Some(Cell::Number(x)) if whole && !percent => number::num(*x),
             // a value too small for the column's decimals keeps its own
-            Some(Cell::Number(x)) if *x != 0.0 && x.abs() < 0.5 * 10f64.powi(-(decimals as i32)) => number::num(*x),
+            Some(Cell::Number(x)) if !percent && *x != 0.0 && x.abs() < 0.5 * 10f64.powi(-(decimals as i32)) => {
+                number::num(*x)
+            }
             Some(Cell::Number(x)) => number::fixed(*x, decimals),
         })
         .collect()
@@ -93,12 +97,14 @@ pub fn table(table: &Table, csv: Option<&str>) -> String {
         })
         .collect();
     let class = |at: usize| if numeric.get(at) == Some(&true) { " class=\"n\"" } else { "" };
-    let mut out = String::from("<div class=\"scroll\" tabindex=\"0\"><table>");
-    out.push_str(&format!("<caption>{}", escape(&table.title)));
+    let mut out = format!("<p class=\"cap\">{}", escape(&table.title));
     if let Some(csv) = csv {
-        out.push_str(&format!(" <a class=\"file\" href=\"{0}\">{0}</a>", escape(csv)));
+        out.push_str(&format!(" <a class=\"file\" href=\"{}\">CSV</a>", escape(csv)));
     }
-    out.push_str("</caption><thead><tr>");
+    out.push_str(&format!(
+        "</p><div class=\"scroll\" tabindex=\"0\"><table aria-label=\"{}\"><thead><tr>",
+        escape(&table.title)
+    ));
     for (at, name) in table.columns.iter().enumerate() {
         out.push_str(&format!("<th scope=\"col\"{}>{}</th>", class(at), escape(name)));
     }

@@ -129,7 +129,7 @@ fn collect(table: &Table, name: &str, place: String, found: &mut Vec<(String, St
 fn plain(value: &Value) -> String {
     match value {
         Value::String(s) => s.clone(),
-        Value::Float(x) => number::num(*x),
+        Value::Float(x) => x.to_string(),
         other => other.to_string(),
     }
 }
@@ -145,7 +145,7 @@ mod tests {
                 .parse()
                 .unwrap();
         assert_eq!(setting_text(&config, "beta").unwrap(), "beta = 0");
-        assert_eq!(setting_text(&config, "alpha").unwrap(), "alpha = 0 (arms.control), 0.300 (arms.value)");
+        assert_eq!(setting_text(&config, "alpha").unwrap(), "alpha = 0 (arms.control), 0.3 (arms.value)");
         assert_eq!(setting_text(&config, "top_p").unwrap(), "top_p = 1");
         assert_eq!(setting_text(&config, "absent"), None);
     }

@@ -84,7 +84,11 @@ pub fn p_value(p: f64) -> String {
 
 /// Estimate with its interval, all three with the same decimals: `−0.324 [−0.412, −0.231]`.
 pub fn interval(e: &Effect) -> String {
-    let decimals = effect_decimals(e);
+    interval_with(e, effect_decimals(e))
+}
+
+/// As `interval`, with the decimals of its neighbours.
+pub fn interval_with(e: &Effect, decimals: usize) -> String {
     format!("{} [{}, {}]", fixed(e.estimate, decimals), fixed(e.low, decimals), fixed(e.high, decimals))
 }
 
@@ -94,15 +98,25 @@ fn effect_decimals(e: &Effect) -> usize {
     decimals_for(largest)
 }
 
-/// A difference of natural logarithms as a percentage: −0.324 is −27.7 %.
+/// A difference of natural logarithms as a change in percent: −0.324 is −27.7 %.
 pub fn log_as_percent(e: &Effect) -> String {
-    let percent = Effect {
-        estimate: 100.0 * e.estimate.exp_m1(),
-        low: 100.0 * e.low.exp_m1(),
-        high: 100.0 * e.high.exp_m1(),
-        ..e.clone()
-    };
-    format!("{}{NARROW_SPACE}%", interval(&percent))
+    let change = |x: f64| 100.0 * x.exp_m1();
+    let e = Effect { estimate: change(e.estimate), low: change(e.low), high: change(e.high), ..e.clone() };
+    let decimals = effect_decimals(&e).min(1);
+    let show = |x: f64| format!("{}{NARROW_SPACE}%", fixed(x, decimals));
+    format!("{} [{}, {}]", show(e.estimate), show(e.low), show(e.high))
+}
+
+/// `p = 0.0123`, `p < 0.001`, `p —` where there is none.
+pub fn p_text(name: &str, p: Option<f64>) -> String {
+    match p.map(p_value) {
+        None => format!("{name} —"),
+        Some(text) => match text.strip_prefix(['<', '>']) {
+            Some(bound) => format!("{name} {} {bound}", &text[..1]),
+            None if text.starts_with('u') => format!("{name} {text}"),
+            None => format!("{name} = {text}"),
+        },
+    }
 }
 
 /// A share as a percentage.
@@ -186,6 +200,13 @@ mod tests {
     }
 
     #[test]
+    fn p_in_a_sentence() {
+        assert_eq!(p_text("p", Some(0.00042)), "p < 0.001");
+        assert_eq!(p_text("Holm p", Some(0.0123)), "Holm p = 0.0123");
+        assert_eq!(p_text("p", None), "p —");
+    }
+
+    #[test]
     fn intervals_share_decimals() {
         let mut e = Effect {
             name: "log tokens".into(),
@@ -197,7 +218,7 @@ mod tests {
             margin: None,
         };
         assert_eq!(interval(&e), "−0.324 [−0.412, −0.200]");
-        assert_eq!(log_as_percent(&e), "−27.7 [−33.8, −18.1]\u{202f}%");
+        assert_eq!(log_as_percent(&e), "−27.7\u{202f}% [−33.8\u{202f}%, −18.1\u{202f}%]");
         e.high = f64::INFINITY;
         assert_eq!(interval(&e), "−0.324 [−0.412, ∞]");
     }

@@ -242,7 +242,7 @@ fn verdicts(run: &Run, files: &mut Files) -> String {
     let m = run.tests.iter().filter_map(|t| t.result.as_ref()?.verdict.p).count();
     if m > 0 {
         out.push_str(&format!(
-            "Holm p: adjusted over {} of this run. Shaded: equivalence margin. ",
+            "Holm p: adjusted over {} of this run. In the small plots the line is zero and the shade the equivalence margin. ",
             number::plural(m, "primary p-value", "primary p-values")
         ));
     }
@@ -317,7 +317,7 @@ fn effect_cell(e: &Effect, id: &str) -> String {
         forest::mini(e, &format!("mini-{id}")),
         escape(&e.name),
         number::percent(e.level).replace(".0", ""),
-        if is_log(e) { format!("; as a ratio {}", number::log_as_percent(e)) } else { String::new() }
+        if is_log(e) { format!("; a change of {}", number::log_as_percent(e)) } else { String::new() }
     )
 }
 

@@ -25,18 +25,21 @@ const SLOTS: [(&str, &str, Marker, &str); 7] = [
 const ARMS: [(&str, usize); 6] =
     [("base", 0), ("control", 1), ("value", 2), ("value-sft", 3), ("prompted", 4), ("opposite", 5)];
 
-/// The look of a series: that of the arm its name starts with, else by `position`.
+/// The look of the arm that `name` is of (`value`, `value, seed 42`), if it is of one; a contrast of arms is of none.
+pub fn arm(name: &str) -> Option<Style> {
+    let (_, slot) = ARMS.iter().find(|(arm, _)| {
+        name.strip_prefix(arm)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with([',', ':', '(', '/']) || rest.starts_with(" seed"))
+    })?;
+    Some(Style { slot: *slot, marker: SLOTS[*slot].2 })
+}
+
+/// The look of a series: that of its arm, else by `position`.
 pub fn style(name: &str, position: usize) -> Style {
-    let arm = ARMS
-        .iter()
-        .filter(|(arm, _)| {
-            name.strip_prefix(arm)
-                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_'))
-        })
-        .map(|(_, slot)| *slot)
-        .next();
-    let slot = arm.unwrap_or([2, 1, 3, 4, 5, 6, 0][position % 7]);
-    Style { slot, marker: SLOTS[slot].2 }
+    arm(name).unwrap_or_else(|| {
+        let slot = [2, 1, 3, 4, 5, 6, 0][position % 7];
+        Style { slot, marker: SLOTS[slot].2 }
+    })
 }
 
 /// Rules of every figure, for a page and for a file of its own. No custom properties: many SVG readers do not know them.
@@ -47,7 +50,7 @@ pub fn css() -> String {
          .fig line,.fig path.l{fill:none;stroke-width:1}.fig .bg{fill:#fff}\
          .fig .ax{stroke:#8d939a}.fig .gr{stroke:#e6e7e8}.fig .ze{stroke:#1d2024;stroke-width:1.2}\
          .fig .bd{fill:#0072b2;fill-opacity:.1}.fig .be{stroke:#0072b2;stroke-opacity:.55;stroke-dasharray:3 3}\
-         .fig .bar{fill-opacity:.22}.fig .ho{fill:#fff;stroke-width:1.6}.fig .pt{fill-opacity:.55}\
+         .fig .bar{fill-opacity:.22}.fig .ho{fill:#fff;stroke-width:1.6}.fig .pt{fill-opacity:.4}\
          .fig .wh{stroke-width:1.8}.fig path.l{stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\
          .fig path.raw{stroke-width:1;stroke-opacity:.3;stroke-dasharray:none}",
     );
@@ -73,7 +76,7 @@ mod tests {
     fn arms_keep_their_colour() {
         assert_eq!(style("value", 5), style("value, seed 42", 0));
         assert_eq!(style("value-sft seed 7", 0).slot, 3);
-        assert_ne!(style("valued", 1).slot, 2);
+        assert_eq!((arm("valued"), arm("value − control"), arm("control − base, trained")), (None, None, None));
         assert_eq!(style("other", 0).slot, 2);
     }
 }

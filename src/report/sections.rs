@@ -21,13 +21,14 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files, budget: &mut Budget) -
             out.push_str(&files.table(&t.id, table));
         }
         let v = &r.verdict;
-        let (word, class, _) = outcome(state);
+        let (_, class, _) = outcome(state);
         out.push_str(&format!(
-            "<h3>Verdict</h3><div class=\"box reason {class}\"><p><b>{word}.</b> {}</p>",
+            "<h3>Verdict</h3><div class=\"box reason {class}\"><p>{} {}</p>",
+            badge(state),
             escape(&v.reason)
         ));
         if let Some(e) = &v.primary {
-            let ratio = if is_log(e) { format!(" (as a ratio {})", number::log_as_percent(e)) } else { String::new() };
+            let ratio = if is_log(e) { format!(" (a change of {})", number::log_as_percent(e)) } else { String::new() };
             let level = number::percent(e.level).replace(".0", "");
             let margin = e.margin.map_or(String::new(), |m| format!(", equivalence margin ±{}", number::num(m)));
             out.push_str(&format!(
@@ -37,8 +38,8 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files, budget: &mut Budget) -
                 escape(&e.method)
             ));
         }
-        let p = |p: Option<f64>| p.map_or("—".to_string(), number::p_value);
-        out.push_str(&format!("<p>p {}, Holm p {}; ", escape(&p(v.p)), escape(&p(v.p_holm))));
+        let (p, holm) = (number::p_text("p", v.p), number::p_text("Holm p", v.p_holm));
+        out.push_str(&format!("<p>{}, {}; ", escape(&p), escape(&holm)));
         out.push_str(&format!(
             "{} of {}, {}, {}.</p><p><b>What would change it:</b> {}</p></div>",
             number::plural(r.n_rows, "row", "rows"),

@@ -145,17 +145,20 @@ impl Svg {
         )
     }
 
-    /// A file of its own, with `style` inside.
+    /// A file of its own, with `style` inside and a margin around.
     pub fn standalone(&self, height: f64, style: &str, title: &str, desc: &str) -> String {
+        const MARGIN: f64 = 12.0;
+        let place = format!("width=\"{}\" height=\"{}\"", c(self.width + 2.0 * MARGIN), c(height + 2.0 * MARGIN));
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fig\" width=\"{w}\" height=\"{h}\" viewBox=\"0 0 {w} {h}\" role=\"img\">\n\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"fig\" {place} viewBox=\"-{m} -{m} {w} {h}\" role=\"img\">\n\
              <title>{}</title>\n<desc>{}</desc>\n<style>{style}</style>\n\
-             <rect class=\"bg\" width=\"{w}\" height=\"{h}\"/>\n{}\n</svg>\n",
+             <rect class=\"bg\" x=\"-{m}\" y=\"-{m}\" {place}/>\n{}\n</svg>\n",
             escape(title),
             escape(desc),
             self.body,
-            w = c(self.width),
-            h = c(height)
+            m = c(MARGIN),
+            w = c(self.width + 2.0 * MARGIN),
+            h = c(height + 2.0 * MARGIN)
         )
     }
 }
@@ -278,7 +281,7 @@ impl Axis {
 
     pub fn label(&self, tick: f64) -> String {
         let largest = self.low.abs().max(self.high.abs());
-        if largest >= 1e6 || largest < 1e-4 { number::num(tick) } else { number::fixed(tick, self.decimals) }
+        if (1e-4..1e6).contains(&largest) { number::fixed(tick, self.decimals) } else { number::num(tick) }
     }
 }
 

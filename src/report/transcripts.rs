@@ -202,7 +202,7 @@ pub fn outcomes(rows: &[Row], arms: &[String]) -> Table {
     for r in rows {
         let arm = arms.iter().position(|a| *a == r.arm);
         let sampled = r.decoding == Decoding::Sample;
-        groups.entry((arm, &r.arm, &r.split, &r.condition, sampled)).or_default().push(r);
+        groups.entry((arm, &r.arm, r.split != "train", &r.split, &r.condition, sampled)).or_default().push(r);
     }
     let columns = [
         "arm",
@@ -219,7 +219,7 @@ pub fn outcomes(rows: &[Row], arms: &[String]) -> Table {
     ];
     let rows = groups
         .into_iter()
-        .map(|((_, arm, split, condition, _), rows)| {
+        .map(|((_, arm, _, split, condition, _), rows)| {
             let n = rows.len() as f64;
             let share =
                 |is: &dyn Fn(&Row) -> bool| Cell::Number(100.0 * rows.iter().filter(|r| is(r)).count() as f64 / n);

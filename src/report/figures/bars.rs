@@ -102,7 +102,7 @@ fn panel(
         let mut bar_y = y + (height - bars_height) / 2.0;
         if above {
             for (i, line) in lines.iter().enumerate() {
-                s.text((left, y + 15.0 + i as f64 * LINE), Anchor::Start, "", line);
+                s.text((left + 5.0, y + 15.0 + i as f64 * LINE), Anchor::Start, "", line);
             }
             bar_y = y + 8.0 + lines.len() as f64 * LINE;
         } else if let Some((x, width)) = labels {

@@ -4,8 +4,12 @@ use crate::battery::record::Effect;
 
 use super::super::csv::{self, Csv};
 use super::super::number;
+use super::super::palette::{self, Style};
 use super::super::svg::{self, Anchor, Axis, FONT, Marker, Svg};
 use super::{Drawing, LINE, x_axis};
+
+/// Look of an effect that is not of one arm.
+const PLAIN: Style = Style { slot: 2, marker: Marker::Square };
 
 /// Row of a forest plot.
 pub struct Row {
@@ -82,65 +86,70 @@ fn render(width: f64, facets: &[Facet]) -> (Svg, f64) {
 fn facet(s: &mut Svg, top: f64, f: &Facet) -> f64 {
     let wide = s.width > 600.0;
     let label_width = if wide { 300.0 } else { s.width - 8.0 };
-    let numbers_width = 200.0;
-    let (left, right) =
-        if wide { (label_width + 20.0, s.width - numbers_width - 16.0) } else { (14.0, s.width - 14.0) };
+    let (left, right) = if wide { (label_width + 20.0, s.width - 216.0) } else { (14.0, s.width - 14.0) };
+    let margin = |r: &Row| r.effect.margin.or(f.margin);
     let values: Vec<f64> = f
         .rows
         .iter()
         .flat_map(|r| {
-            let m = r.effect.margin.or(f.margin).unwrap_or(0.0);
+            let m = margin(r).unwrap_or(0.0);
             [r.effect.estimate, r.effect.low, r.effect.high, m, -m, 0.0]
         })
         .collect();
     let axis = Axis::horizontal(&values, left, right, false);
+    let decimals = number::decimals_for(values.iter().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(v.abs())));
 
-    // rows are measured first: grid and band lie behind them
-    let labels: Vec<Vec<String>> = f.rows.iter().map(|r| svg::wrap(&r.label, label_width, FONT, 4)).collect();
-    let heights: Vec<f64> = labels
-        .iter()
-        .map(|l| if wide { (l.len() as f64 * LINE + 10.0).max(28.0) } else { (l.len() + 1) as f64 * LINE + 24.0 })
-        .collect();
+    // (label lines, top, bottom, top of the strip that holds the mark); a phone has the label above the strip
     let mut y = top;
-    let mut bands = Vec::new();
-    for (r, h) in f.rows.iter().zip(&heights) {
-        bands.push((y, y + h, r.effect.margin.or(f.margin)));
-        y += h;
+    let mut rows: Vec<(Vec<String>, f64, f64, f64)> = Vec::new();
+    for r in &f.rows {
+        let lines = svg::wrap(&r.label, label_width, FONT, 4);
+        let text = lines.len() as f64 * LINE;
+        let height = if wide { (text + 10.0).max(28.0) } else { text + LINE + 38.0 };
+        rows.push((lines, y, y + height, if wide { y } else { y + height - 24.0 }));
+        y += height;
     }
-    let bottom = y + 4.0;
-    let all_same = bands.windows(2).all(|w| w[0].2 == w[1].2);
-    if let (true, Some((_, _, Some(m)))) = (all_same, bands.first()) {
-        band(s, &axis, (top, bottom), *m);
-    } else {
-        for (from, to, margin) in &bands {
-            if let Some(m) = margin {
-                band(s, &axis, (*from, *to), *m);
-            }
-        }
-    }
-    let end = x_axis(s, &axis, top, bottom, &f.axis, (left + right) / 2.0, (right - left).max(240.0));
-    s.line((axis.at(0.0), top), (axis.at(0.0), bottom), "ze");
+    let bottom = y + if wide { 4.0 } else { 0.0 };
 
-    for ((r, lines), (from, to, _)) in f.rows.iter().zip(&labels).zip(&bands) {
-        let e = &r.effect;
-        let text = number::interval(e);
-        let class = if r.primary { "b" } else { "" };
-        let mark_y;
-        if wide {
-            mark_y = (from + to) / 2.0;
-            let first = mark_y + 4.0 - (lines.len() as f64 - 1.0) * LINE / 2.0;
-            for (i, line) in lines.iter().enumerate() {
-                s.text((0.0, first + i as f64 * LINE), Anchor::Start, class, line);
-            }
-            s.text((s.width, mark_y + 4.0), Anchor::End, class, &text);
-        } else {
-            for (i, line) in lines.iter().enumerate() {
-                s.text((0.0, from + 13.0 + i as f64 * LINE), Anchor::Start, class, line);
-            }
-            s.text((0.0, from + 13.0 + lines.len() as f64 * LINE), Anchor::Start, "mu", &text);
-            mark_y = to - 10.0;
+    // the background lies behind the strips only, in one piece where neighbours have the same margin
+    let mut strips: Vec<(f64, f64, Option<f64>)> = Vec::new();
+    for ((_, _, to, strip), r) in rows.iter().zip(&f.rows) {
+        match strips.last_mut() {
+            Some(last) if last.1 == *strip && last.2 == margin(r) => last.1 = *to,
+            _ => strips.push((*strip, *to, margin(r))),
         }
-        s.titled(&format!("{}: {text}", r.label), |s| whisker(s, &axis, e, mark_y, r.primary));
+    }
+    if let Some(last) = strips.last_mut() {
+        last.1 = bottom;
+    }
+    for &(from, to, margin) in &strips {
+        for &t in &axis.ticks {
+            s.line((axis.at(t), from), (axis.at(t), to), "gr");
+        }
+        if let Some(m) = margin {
+            band(s, &axis, (from, to), m);
+        }
+        s.line((axis.at(0.0), from), (axis.at(0.0), to), "ze");
+    }
+    let end = x_axis(s, &axis, bottom, bottom, &f.axis, (left + right) / 2.0, (right - left).max(240.0));
+
+    let mixed = f.rows.iter().any(|r| !r.primary);
+    for (r, (lines, from, to, strip)) in f.rows.iter().zip(&rows) {
+        let e = &r.effect;
+        let text = number::interval_with(e, decimals);
+        let class = if r.primary && mixed { "b" } else { "" };
+        let mark = (strip + to) / 2.0;
+        let first = if wide { mark + 4.0 - (lines.len() as f64 - 1.0) * LINE / 2.0 } else { from + 20.0 };
+        for (i, line) in lines.iter().enumerate() {
+            s.text((0.0, first + i as f64 * LINE), Anchor::Start, class, line);
+        }
+        if wide {
+            s.text((s.width, mark + 4.0), Anchor::End, class, &text);
+        } else {
+            s.text((0.0, first + lines.len() as f64 * LINE), Anchor::Start, "mu", &text);
+        }
+        let style = palette::arm(&r.label).unwrap_or(PLAIN);
+        s.titled(&format!("{}: {text}", r.label), |s| whisker(s, &axis, e, mark, style, r.primary));
     }
     end
 }
@@ -153,22 +162,23 @@ fn band(s: &mut Svg, axis: &Axis, (top, bottom): (f64, f64), margin: f64) {
 }
 
 /// Interval with end caps (an arrow where it leaves the axis) and the estimate.
-fn whisker(s: &mut Svg, axis: &Axis, e: &Effect, y: f64, primary: bool) {
+fn whisker(s: &mut Svg, axis: &Axis, e: &Effect, y: f64, style: Style, primary: bool) {
+    let n = style.slot;
     if e.estimate.is_nan() {
         return;
     }
     let (low, cut_low) = if e.low.is_nan() { (axis.at(e.estimate), true) } else { axis.clamped(e.low) };
     let (high, cut_high) = if e.high.is_nan() { (axis.at(e.estimate), true) } else { axis.clamped(e.high) };
-    s.line((low, y), (high, y), "wh k2");
+    s.line((low, y), (high, y), &format!("wh k{n}"));
     for (x, cut, side, known) in [(low, cut_low, 1.0, !e.low.is_nan()), (high, cut_high, -1.0, !e.high.is_nan())] {
         if cut && known {
-            s.polyline(&[(x + side * 6.0, y - 4.0), (x, y), (x + side * 6.0, y + 4.0)], "l k2");
+            s.polyline(&[(x + side * 6.0, y - 4.0), (x, y), (x + side * 6.0, y + 4.0)], &format!("l k{n}"));
         } else if known {
-            s.line((x, y - 4.5), (x, y + 4.5), "wh k2");
+            s.line((x, y - 4.5), (x, y + 4.5), &format!("wh k{n}"));
         }
     }
     let at = (axis.clamped(e.estimate).0, y);
-    s.marker(Marker::Square, at, 4.8, if primary { "f2 k2" } else { "ho k2" });
+    s.marker(style.marker, at, 4.8, &if primary { format!("f{n} k{n}") } else { format!("ho k{n}") });
 }
 
 /// A very small version for the verdict table: interval, zero, margin; no text.
@@ -180,7 +190,7 @@ pub fn mini(e: &Effect, id: &str) -> String {
         band(&mut s, &axis, (1.0, 21.0), m);
     }
     s.line((axis.at(0.0), 1.0), (axis.at(0.0), 21.0), "ze");
-    whisker(&mut s, &axis, e, 11.0, true);
+    whisker(&mut s, &axis, e, 11.0, PLAIN, true);
     let margin = if e.margin.is_some() { format!(", equivalence margin ±{}", number::num(m)) } else { String::new() };
     s.inline(
         22.0,

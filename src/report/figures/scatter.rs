@@ -4,9 +4,9 @@ use crate::battery::record::Series;
 
 use super::super::csv::{self, Csv};
 use super::super::number;
-use super::super::palette::{self, Style};
+use super::super::palette;
 use super::super::svg::{self, Anchor, Axis, FONT, Svg};
-use super::{Drawing, Key, legend, x_axis};
+use super::{Drawing, x_axis};
 
 /// Points drawn of each series; the CSV has all.
 const MAX_POINTS: usize = 1000;
@@ -37,40 +37,46 @@ fn same_quantity(x: &str, y: &str) -> bool {
 
 fn render(width: f64, x_title: &str, y_title: &str, series: &[Series], same: bool) -> (Svg, f64) {
     let mut s = Svg::new(width);
-    let entries: Vec<(String, Style)> =
-        series.iter().enumerate().map(|(i, s)| (s.name.clone(), palette::style(&s.name, i))).collect();
-    let top = legend(&mut s, 0.0, 0.0, &entries, Key::Point) + 26.0;
-    let size = width.min(420.0);
-    let bottom = top + size * 0.75;
     let points = || series.iter().flat_map(|s| &s.points);
     let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = points().copied().unzip();
     if same {
         xs.extend_from_slice(&ys);
         ys.clone_from(&xs);
     }
-    let vertical = Axis::new(ys.iter().copied(), bottom, top, 6, false);
-    let labels = vertical.ticks.iter().map(|t| svg::text_width(&vertical.label(*t), FONT)).fold(0.0, f64::max);
-    let left = labels + 10.0;
-    let right = if width > 600.0 { (left + 1.3 * size).min(width - 8.0) } else { width - 8.0 };
-    let horizontal = Axis::horizontal(&xs, left, right, false);
-    s.text((0.0, top - 10.0), Anchor::Start, "b", &svg::wrap(y_title, width, FONT, 1).join(""));
-    for &t in &vertical.ticks {
-        s.line((left, vertical.at(t)), (right, vertical.at(t)), "gr");
-        s.text((left - 6.0, vertical.at(t) + 4.0), Anchor::End, "mu", &vertical.label(t));
-    }
-    let end = x_axis(&mut s, &horizontal, top, bottom, x_title, (left + right) / 2.0, right - left);
-    s.line((left, top), (left, bottom), "ax");
-    if same {
-        let (low, high) = (horizontal.low.max(vertical.low), horizontal.high.min(vertical.high));
-        s.line((horizontal.at(low), vertical.at(low)), (horizontal.at(high), vertical.at(high)), "ax d1");
-    }
-    for (sr, (_, style)) in series.iter().zip(&entries) {
-        let step = sr.points.len().div_ceil(MAX_POINTS).max(1);
-        s.titled(&sr.name, |s| {
-            for (x, y) in sr.points.iter().step_by(step) {
-                s.marker(style.marker, (horizontal.at(*x), vertical.at(*y)), 3.0, &format!("pt f{}", style.slot));
+    // one panel a series, all with the same axes: nothing is hidden behind another
+    let per_row = if width > 600.0 { series.len().clamp(2, 3) } else { 1 };
+    let gap = 22.0;
+    let column = (width - gap * (per_row as f64 - 1.0)) / per_row as f64;
+    let mut y = 0.0;
+    for (r, row) in series.chunks(per_row).enumerate() {
+        let (top, bottom) = (y + 42.0, y + 42.0 + (0.8 * column).min(250.0));
+        for (i, sr) in row.iter().enumerate() {
+            let style = palette::style(&sr.name, r * per_row + i);
+            let x = i as f64 * (column + gap);
+            let vertical = Axis::new(ys.iter().copied(), bottom, top, 5, false);
+            let labels = vertical.ticks.iter().map(|t| svg::text_width(&vertical.label(*t), FONT)).fold(0.0, f64::max);
+            let (left, right) = (x + labels + 10.0, x + column);
+            let horizontal = Axis::horizontal(&xs, left, right, false);
+            s.marker(style.marker, (x + 5.0, y + 8.0), 4.5, &format!("f{}", style.slot));
+            s.text((x + 15.0, y + 12.0), Anchor::Start, "b", &svg::wrap(&sr.name, column - 15.0, FONT, 1).join(""));
+            s.text((x, y + 30.0), Anchor::Start, "mu", &svg::wrap(&format!("↑ {y_title}"), column, FONT, 1).join(""));
+            for &t in &vertical.ticks {
+                s.line((left, vertical.at(t)), (right, vertical.at(t)), "gr");
+                s.text((left - 6.0, vertical.at(t) + 4.0), Anchor::End, "mu", &vertical.label(t));
             }
-        });
+            let below = x_axis(&mut s, &horizontal, top, bottom, x_title, (left + right) / 2.0, right - left);
+            y = if i + 1 == row.len() { below + 14.0 } else { y };
+            s.line((left, top), (left, bottom), "ax");
+            if same {
+                let (low, high) = (horizontal.low.max(vertical.low), horizontal.high.min(vertical.high));
+                let end = |v: f64| (horizontal.at(v), vertical.at(v));
+                s.line(end(low), end(high), "ax d1");
+            }
+            let step = sr.points.len().div_ceil(MAX_POINTS).max(1);
+            for (px, py) in sr.points.iter().step_by(step) {
+                s.marker(style.marker, (horizontal.at(*px), vertical.at(*py)), 3.2, &format!("pt f{}", style.slot));
+            }
+        }
     }
-    (s, end + 4.0)
+    (s, y - 6.0)
 }
