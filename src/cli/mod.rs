@@ -3,6 +3,7 @@
 mod backend;
 mod bench;
 mod console;
+mod stats;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Measure kernels, training and decoding on a device
     Bench(bench::Args),
+    /// Compute any statistic of the reports on counts or on columns of JSON lines
+    Stats(stats::Args),
 }
 
 /// Entry point of the binary. Exit code 0: ok; 1: a check or a run failed; 2: usage or configuration.
@@ -31,6 +34,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Bench(a) => bench::run(a),
+        Command::Stats(a) => stats::run(a),
     };
     match result {
         Ok(code) => ExitCode::from(code as u8),
