@@ -46,6 +46,8 @@ enum Command {
     Data(data::DataArgs),
     /// Measure kernels, training and decoding on a device
     Bench(bench::Args),
+    /// Compute any statistic of the reports on counts or on columns of JSON lines
+    Stats(stats::Args),
 }
 
 /// Entry point of the binary. Exit code 0: ok; 1: a check or a run failed; 2: usage or configuration.
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
         Command::Report(a) => report::run(a),
         Command::Data(a) => data::run(&a).map(printed).map_err(Into::into),
         Command::Bench(a) => bench::run(a),
+        Command::Stats(a) => stats::run(a),
     };
     match result {
         Ok(code) => ExitCode::from(code as u8),
