@@ -54,8 +54,7 @@ impl<'a> TaskEnvironment<'a> {
         let speech = Speech { chat };
         let items = training_items(domain);
         let system = domain.cues().of(Condition::Neutral).next().map(|c| c.text.as_str());
-        let prompts =
-            items.iter().map(|i| Ok(speech.prompt(system, &i.prompt)?.1)).collect::<Result<Vec<_>>>()?;
+        let prompts = items.iter().map(|i| Ok(speech.prompt(system, &i.prompt)?.1)).collect::<Result<Vec<_>>>()?;
         Ok(Self { domain, kind, items, prompts, stop: chat.eos_ids().to_vec(), speech })
     }
 

@@ -37,7 +37,12 @@ struct Asked<'a> {
 
 /// Decodes everything. Wordings of a condition rotate over items and samples: sample `s` of item `i` uses wording
 /// `(i + s) mod wordings`, the same one in every condition, so that matched wordings are compared.
-pub fn rows<O: Ops>(o: &O, model: &Qwen2<O>, job: &Job<'_>, mut progress: impl FnMut(usize, usize)) -> Result<Vec<Row>> {
+pub fn rows<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    job: &Job<'_>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<Row>> {
     let (c, speech) = (job.config, Speech { chat: job.chat });
     let mut asked = Vec::new();
     let per_item = c.samples + 1;
@@ -66,8 +71,7 @@ pub fn rows<O: Ops>(o: &O, model: &Qwen2<O>, job: &Job<'_>, mut progress: impl F
             }
         }
     }
-    let held_out: Vec<String> =
-        job.domain.families().into_iter().filter(|(_, h)| *h).map(|(f, _)| f).collect();
+    let held_out: Vec<String> = job.domain.families().into_iter().filter(|(_, h)| *h).map(|(f, _)| f).collect();
     let mut out: Vec<Option<Row>> = vec![None; asked.len()];
     for decoding in [Decoding::Sample, Decoding::Greedy] {
         let of: Vec<usize> = (0..asked.len()).filter(|&i| asked[i].decoding == decoding).collect();

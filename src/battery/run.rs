@@ -44,12 +44,7 @@ struct Battery<'a, O: Ops> {
 }
 
 /// Runs the whole battery of `config` into `dir` and returns the results in order.
-pub fn run<O: Ops>(
-    o: &O,
-    config: &BatteryConfig,
-    dir: &Path,
-    reporter: &mut dyn Reporter,
-) -> Result<Vec<TestResult>> {
+pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn Reporter) -> Result<Vec<TestResult>> {
     config.check()?;
     let mut battery = Battery::open(o, config, dir)?;
     battery.attractors(reporter)?;
@@ -354,7 +349,13 @@ impl<'a, O: Ops> Battery<'a, O> {
     }
 
     /// Rows of one test: every arm and seed is a cell of its own, kept when it is complete.
-    fn rows_of(&mut self, test: u32, id: &str, conditions: &[Condition], reporter: &mut dyn Reporter) -> Result<Vec<Row>> {
+    fn rows_of(
+        &mut self,
+        test: u32,
+        id: &str,
+        conditions: &[Condition],
+        reporter: &mut dyn Reporter,
+    ) -> Result<Vec<Row>> {
         let dir = self.dir.join("tests").join(id);
         let cells = dir.join("cells");
         let items_path = dir.join("items.jsonl");

@@ -30,8 +30,7 @@ impl Reporter for Silent {
 /// A random model with a tokenizer of the domain's own text.
 fn model(dir: &Path, config: &BatteryConfig) {
     let domain = Frugality::new(config.frugality.clone(), 8).unwrap();
-    let mut texts: Vec<String> =
-        Split::ALL.iter().flat_map(|&s| domain.items(s)).map(|i| i.prompt.clone()).collect();
+    let mut texts: Vec<String> = Split::ALL.iter().flat_map(|&s| domain.items(s)).map(|i| i.prompt.clone()).collect();
     texts.extend(domain.cues().all().iter().map(|c| c.text.clone()));
     let json = train_bpe(texts.into_iter(), 320).unwrap();
     std::fs::create_dir_all(dir).unwrap();

@@ -86,7 +86,13 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         super::print(&format!("{:#}\n", json!({ "run": dir, "report": page, "results": results })));
     } else {
         for r in &results {
-            super::print(&format!("Test {} {:<24} {}\n    {}\n", r.number, r.title, word(r.verdict.outcome), r.verdict.reason));
+            super::print(&format!(
+                "Test {} {:<24} {}\n    {}\n",
+                r.number,
+                r.title,
+                word(r.verdict.outcome),
+                r.verdict.reason
+            ));
         }
         super::print(&format!("Report: {} ({:.0} s)\n", page.display(), clock.elapsed().as_secs_f64()));
     }

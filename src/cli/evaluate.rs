@@ -83,8 +83,11 @@ fn summary(model: &str, rows: &[Row]) -> Table {
         groups.entry((r.family.clone(), r.condition.clone(), decoding)).or_default().push(r);
     }
     let columns = ["family", "condition", "decoding", "rows", "tokens", "excess tokens", "accuracy", "parsed"];
-    let mut table =
-        Table { title: format!("Evaluation of {model}"), columns: columns.map(String::from).to_vec(), rows: Vec::new() };
+    let mut table = Table {
+        title: format!("Evaluation of {model}"),
+        columns: columns.map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
     for ((family, condition, decoding), of) in groups {
         let n = of.len() as f64;
         let mean = |f: &dyn Fn(&Row) -> f64| Cell::Number(of.iter().map(|r| f(r)).sum::<f64>() / n);

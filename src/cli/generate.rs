@@ -71,9 +71,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     if args.json {
         let rows = done
             .iter()
-            .map(|c| {
-                Ok(json!({ "text": text(c)?, "token_ids": c.tokens, "logps": c.logps, "finish": c.finish }))
-            })
+            .map(|c| Ok(json!({ "text": text(c)?, "token_ids": c.tokens, "logps": c.logps, "finish": c.finish })))
             .collect::<Result<Vec<_>, crate::text::TextError>>()?;
         super::print(&format!("{:#}\n", json!({ "prompt": args.prompt, "completions": rows })));
     } else {

@@ -8,6 +8,7 @@ mod data;
 mod evaluate;
 mod generate;
 mod report;
+mod stats;
 mod train;
 mod verify;
 
