@@ -5,6 +5,7 @@
 
 mod adapters;
 mod copy;
+mod lint;
 mod matmul;
 
 use std::collections::BTreeSet;

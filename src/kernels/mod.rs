@@ -11,5 +11,6 @@ pub mod lint;
 pub mod matmul;
 pub mod registry;
 pub mod select;
+pub mod uniformity;
 
 pub use registry::{Kernel, Needs, On, Part, Variant};
