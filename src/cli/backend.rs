@@ -1,0 +1,27 @@
+//! From `--device` to a backend.
+
+use std::error::Error;
+
+use crate::cpu::Cpu;
+use crate::ops::Ops;
+
+/// Work that can run on any backend.
+pub trait Job {
+    type Out;
+    fn run<O: Ops>(self, o: &O) -> Result<Self::Out, Box<dyn Error>>;
+}
+
+/// `--device` of every command that computes.
+#[derive(clap::Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// auto, cpu, index:N, name:TEXT, pci:BUS, or check[:SELECTOR] (GPU and CPU side by side); see `probity devices`
+    #[arg(long, default_value = "auto", value_name = "SELECTOR")]
+    pub device: String,
+}
+
+impl DeviceArgs {
+    /// Opens the device and runs the job on it.
+    pub fn run<J: Job>(&self, job: J) -> Result<J::Out, Box<dyn Error>> {
+        job.run(&Cpu::<f32>::new())
+    }
+}
