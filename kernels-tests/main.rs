@@ -4,9 +4,19 @@
 //! table with the registry.
 
 mod adapters;
+mod attention;
 mod copy;
+mod embed;
+mod head;
 mod lint;
 mod matmul;
+mod norm;
+mod optim;
+mod rope;
+mod rows;
+mod sample;
+mod swiglu;
+mod twin;
 
 use std::collections::BTreeSet;
 
@@ -23,7 +33,19 @@ macro_rules! kernel_tests {
 pub(crate) use kernel_tests;
 
 /// One line per family.
-const TABLES: &[&[&str]] = &[copy::TABLE, matmul::TABLE];
+const TABLES: &[&[&str]] = &[
+    copy::TABLE,
+    matmul::TABLE,
+    rows::TABLE,
+    norm::TABLE,
+    rope::TABLE,
+    swiglu::TABLE,
+    embed::TABLE,
+    attention::TABLE,
+    head::TABLE,
+    sample::TABLE,
+    optim::TABLE,
+];
 
 #[test]
 fn registry_is_covered() {

@@ -9,6 +9,7 @@ mod adapters;
 mod caps;
 mod errors;
 mod memory;
+mod ops;
 mod pool;
 mod submit;
 mod tensor;

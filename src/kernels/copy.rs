@@ -1,7 +1,7 @@
 //! Fill, copy, add and scale: elementwise over flat f32 data (`shaders/copy.wgsl`).
 
 use super::{Kernel, Part, Variant};
-use crate::gpu::{Dispatch, Gpu, GpuTensor, linear_grid};
+use crate::gpu::{Bind, Dispatch, Gpu, GpuTensor, linear_grid};
 use crate::ops::{Dtype, OpError, Result, TensorMeta};
 use crate::part;
 
@@ -49,6 +49,18 @@ pub fn copy(gpu: &Gpu, x: &GpuTensor) -> Result<GpuTensor> {
     let out = gpu.alloc(x.rows(), x.cols(), x.dtype())?;
     elementwise(gpu, COPY, &out, Some(x), 0.0, 0)?;
     Ok(out)
+}
+
+/// Copies `bytes` between two bound ranges of f32 data, in 16-byte steps: the last may reach into the padding of `dst`.
+pub(super) fn copy_range(gpu: &Gpu, dst: Bind, src: Bind, bytes: u64) -> Result<()> {
+    let count4 = bytes.div_ceil(16) as usize;
+    gpu.dispatch(&Dispatch {
+        groups: linear_grid(count4.div_ceil(256)),
+        params: &[count4 as u32, 0],
+        binds: &[dst, src],
+        bytes: 2 * bytes,
+        ..Dispatch::new(gpu.select(COPY, 1))
+    })
 }
 
 /// `a += b`, same shape.

@@ -99,7 +99,20 @@ pub fn all() -> impl Iterator<Item = &'static Kernel> {
 }
 
 /// One line per family.
-static FAMILIES: &[&[Kernel]] = &[super::copy::KERNELS, super::matmul::KERNELS];
+static FAMILIES: &[&[Kernel]] = &[
+    super::copy::KERNELS,
+    super::matmul::KERNELS,
+    super::rows::KERNELS,
+    super::reduce::KERNELS,
+    super::norm::KERNELS,
+    super::rope::KERNELS,
+    super::swiglu::KERNELS,
+    super::embed::KERNELS,
+    super::attention::KERNELS,
+    super::head::KERNELS,
+    super::sample::KERNELS,
+    super::optim::KERNELS,
+];
 
 #[cfg(test)]
 mod tests {
