@@ -132,6 +132,7 @@ mod tests {
             "let end = len[tile(group.x)]; for (var i = 0u; i < end; i++) { join(); }",
             "for (var s = 32u; s > 0u; s >>= 1u) { if (lane < s) { shared_sum[lane] += shared_sum[lane + s]; } workgroupBarrier(); }",
             "workgroupBarrier(); if (lane > p.n) { return; } x[lane] = 1.0;",
+            "if (p.n == 0u) { workgroupBarrier(); return; } else { workgroupBarrier(); }",
             "var i = 0u; loop { workgroupBarrier(); i += 1u; if (i == p.n) { break; } }",
             "for (var i = 0u; i < lane; i++) { if (i > 3u) { break; } } workgroupBarrier();",
         ] {

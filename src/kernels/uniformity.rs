@@ -101,11 +101,13 @@ impl<'a> Analysis<'a> {
                 let inside = uniform && self.uniform(*condition);
                 // What one branch does must not count in the other.
                 let mut other = Exits { breaks: exits.breaks, continues: exits.continues };
-                let split = self.split;
+                let before = (self.split, self.returned);
                 self.block(accept, inside, exits);
-                let after = std::mem::replace(&mut self.split, split);
+                let after = (self.split, self.returned);
+                (self.split, self.returned) = before;
                 self.block(reject, inside, &mut other);
-                self.split |= after;
+                self.split |= after.0;
+                self.returned |= after.1;
                 exits.breaks |= other.breaks;
                 exits.continues |= other.continues;
             }
