@@ -3,12 +3,12 @@
 use super::error::Result;
 use crate::domain::{self, Condition, Domain, Item, RewardKind};
 use crate::generate::Completion;
-use crate::text::{Chat, Message};
+use crate::text::{Message, Tokenizer};
 use crate::train::grpo::{Environment, Reward};
 
 /// Decodes completions and counts tokens as the domain needs them.
 pub struct Speech<'a> {
-    pub chat: &'a Chat,
+    pub chat: &'a Tokenizer,
 }
 
 impl Speech<'_> {
@@ -24,12 +24,13 @@ impl Speech<'_> {
 
     /// Text of a completion without end tokens.
     pub fn text(&self, c: &Completion) -> String {
-        self.chat.decode(&c.tokens)
+        // Every id comes from the model's own vocabulary; an undecodable one reads as nothing and scores as unparsable.
+        self.chat.decode(&c.tokens, true).unwrap_or_default()
     }
 
     /// Tokens of a bare text and its end token. A text the tokenizer cannot encode counts as its characters: no reward depends on it.
     pub fn count(&self, text: &str) -> u32 {
-        self.chat.encode(text).map_or(text.chars().count(), |ids| ids.len()) as u32 + 1
+        self.chat.response_tokens(text).unwrap_or(text.chars().count() as u32 + 1)
     }
 
     pub fn graded(&self, c: &Completion) -> domain::Completion {
@@ -49,13 +50,12 @@ pub struct TaskEnvironment<'a> {
 
 impl<'a> TaskEnvironment<'a> {
     /// Prompts of the training split under the domain's first neutral system prompt.
-    pub fn new(domain: &'a dyn Domain, chat: &'a Chat, kind: RewardKind) -> Result<Self> {
+    pub fn new(domain: &'a dyn Domain, chat: &'a Tokenizer, kind: RewardKind) -> Result<Self> {
         let speech = Speech { chat };
         let items = training_items(domain);
         let system = domain.cues().of(Condition::Neutral).next().map(|c| c.text.as_str());
-        let prompts =
-            items.iter().map(|i| Ok(speech.prompt(system, &i.prompt)?.1)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { domain, kind, items, prompts, stop: chat.stop_ids().to_vec(), speech })
+        let prompts = items.iter().map(|i| Ok(speech.prompt(system, &i.prompt)?.1)).collect::<Result<Vec<_>>>()?;
+        Ok(Self { domain, kind, items, prompts, stop: chat.eos_ids().to_vec(), speech })
     }
 
     pub fn items(&self) -> &[&'a Item] {

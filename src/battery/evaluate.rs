@@ -9,12 +9,12 @@ use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
 use crate::model::qwen2::Qwen2;
 use crate::ops::{Ops, Sampling};
-use crate::text::Chat;
+use crate::text::Tokenizer;
 
 /// What to run and how to label it.
 pub struct Job<'a> {
     pub domain: &'a dyn Domain,
-    pub chat: &'a Chat,
+    pub chat: &'a Tokenizer,
     pub items: &'a [Item],
     pub conditions: &'a [Condition],
     pub arm: &'a str,
@@ -37,7 +37,12 @@ struct Asked<'a> {
 
 /// Decodes everything. Wordings of a condition rotate over items and samples: sample `s` of item `i` uses wording
 /// `(i + s) mod wordings`, the same one in every condition, so that matched wordings are compared.
-pub fn rows<O: Ops>(o: &O, model: &Qwen2<O>, job: &Job<'_>, mut progress: impl FnMut(usize, usize)) -> Result<Vec<Row>> {
+pub fn rows<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    job: &Job<'_>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<Row>> {
     let (c, speech) = (job.config, Speech { chat: job.chat });
     let mut asked = Vec::new();
     let per_item = c.samples + 1;
@@ -66,8 +71,7 @@ pub fn rows<O: Ops>(o: &O, model: &Qwen2<O>, job: &Job<'_>, mut progress: impl F
             }
         }
     }
-    let held_out: Vec<String> =
-        job.domain.families().into_iter().filter(|(_, h)| *h).map(|(f, _)| f).collect();
+    let held_out: Vec<String> = job.domain.families().into_iter().filter(|(_, h)| *h).map(|(f, _)| f).collect();
     let mut out: Vec<Option<Row>> = vec![None; asked.len()];
     for decoding in [Decoding::Sample, Decoding::Greedy] {
         let of: Vec<usize> = (0..asked.len()).filter(|&i| asked[i].decoding == decoding).collect();
@@ -79,7 +83,7 @@ pub fn rows<O: Ops>(o: &O, model: &Qwen2<O>, job: &Job<'_>, mut progress: impl F
             },
             repetition_penalty: c.repetition_penalty as f32,
             max_new_tokens: c.max_new_tokens,
-            stop_ids: job.chat.stop_ids().to_vec(),
+            stop_ids: job.chat.eos_ids().to_vec(),
             seed: job.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(job.test),
             max_batch: c.batch,
         };

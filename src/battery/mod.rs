@@ -13,6 +13,9 @@ pub mod test01_generalisation;
 pub mod test02_monitoring;
 pub mod verdict;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 
 use record::{Health, Outcome, Row, Verdict};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::generate::Finish;
 
@@ -43,6 +44,7 @@ pub struct Row {
     /// Total reward of this completion under the value reward.
     pub reward: f64,
     /// Mean log-probability of the generated tokens.
+    #[serde(deserialize_with = "number")]
     pub mean_logp: f64,
 }
 
@@ -68,9 +70,12 @@ pub enum Outcome {
 pub struct Effect {
     /// e.g. `log tokens, value − control, held-out families`.
     pub name: String,
+    #[serde(deserialize_with = "number")]
     pub estimate: f64,
     /// Confidence interval; its level is in `level`.
+    #[serde(deserialize_with = "number")]
     pub low: f64,
+    #[serde(deserialize_with = "number")]
     pub high: f64,
     pub level: f64,
     /// How estimate and interval were computed.
@@ -113,7 +118,7 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Cell {
-    Number(f64),
+    Number(#[serde(deserialize_with = "number")] f64),
     Text(String),
 }
 
@@ -141,6 +146,9 @@ pub enum Figure {
     Scatter { id: String, title: String, x_axis: String, y_axis: String, series: Vec<Series> },
 }
 
+/// (value, low, high) by group and bar.
+pub type Triples = Vec<Vec<(f64, f64, f64)>>;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BarPanel {
     pub axis: String,
@@ -149,12 +157,14 @@ pub struct BarPanel {
     /// Arms.
     pub bars: Vec<String>,
     /// `values[group][bar]` = (value, low, high).
-    pub values: Vec<Vec<(f64, f64, f64)>>,
+    #[serde(deserialize_with = "triples")]
+    pub values: Triples,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     pub name: String,
+    #[serde(deserialize_with = "points")]
     pub points: Vec<(f64, f64)>,
 }
 
@@ -178,7 +188,7 @@ pub struct TestResult {
     pub n_seeds: usize,
     pub health: Vec<Health>,
     pub figures: Vec<Figure>,
-    /// Hash over configuration, model, data and program version that the rows belong to.
+    /// [`Manifest::key`] of the run that the rows belong to.
     pub key: String,
 }
 
@@ -193,10 +203,13 @@ pub struct Manifest {
     pub device: String,
     /// Adapter, driver, features, kernel variants: whatever the device reports.
     pub device_details: BTreeMap<String, String>,
-    /// SHA-256 of model, data, configuration, by name.
+    /// SHA-256 (hex) of model, data, configuration, by name; `config` is that of the bytes of `config.toml`.
     pub hashes: BTreeMap<String, String>,
     pub seeds: Vec<u64>,
     pub arms: Vec<String>,
+    /// Folder names of the tests that this run is to have, e.g. `01-generalisation`.
+    #[serde(default)]
+    pub tests: Vec<String>,
     /// Attractor table printed before training.
     pub attractors: Vec<Table>,
     /// Notes the reader must see (shortened schedules, operand ranges, …).
@@ -204,4 +217,79 @@ pub struct Manifest {
     pub started_unix: u64,
     /// Wall seconds by cell.
     pub seconds: BTreeMap<String, f64>,
+}
+
+impl Manifest {
+    /// What every `result.json` of this run carries: SHA-256 (hex) over program, version and all of `hashes`.
+    pub fn key(&self) -> String {
+        let mut text = format!("{}\n{}\n", self.program, self.version);
+        for (name, hash) in &self.hashes {
+            text.push_str(&format!("{name}={hash}\n"));
+        }
+        sha256_hex(text.as_bytes())
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// JSON has no NaN and no infinity: both are written as `null`, which reads back as NaN.
+#[derive(Deserialize)]
+struct Nullable(Option<f64>);
+
+impl Nullable {
+    fn get(&self) -> f64 {
+        self.0.unwrap_or(f64::NAN)
+    }
+}
+
+fn number<'de, D: Deserializer<'de>>(d: D) -> Result<f64, D::Error> {
+    Ok(Nullable::deserialize(d)?.get())
+}
+
+fn points<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(f64, f64)>, D::Error> {
+    let pairs = Vec::<(Nullable, Nullable)>::deserialize(d)?;
+    Ok(pairs.iter().map(|(x, y)| (x.get(), y.get())).collect())
+}
+
+fn triples<'de, D: Deserializer<'de>>(d: D) -> Result<Triples, D::Error> {
+    let groups = Vec::<Vec<(Nullable, Nullable, Nullable)>>::deserialize(d)?;
+    Ok(groups.iter().map(|g| g.iter().map(|(v, low, high)| (v.get(), low.get(), high.get())).collect()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undefined_numbers_survive_json() {
+        let effect = Effect {
+            name: "x".into(),
+            estimate: 0.5,
+            low: f64::NEG_INFINITY,
+            high: f64::NAN,
+            level: 0.95,
+            method: String::new(),
+            margin: None,
+        };
+        let figure = Figure::GroupedBars {
+            id: "a".into(),
+            title: String::new(),
+            panels: vec![BarPanel {
+                axis: String::new(),
+                groups: vec!["g".into()],
+                bars: vec!["b".into()],
+                values: vec![vec![(1.0, f64::NAN, 2.0)]],
+            }],
+        };
+        let text =
+            serde_json::to_string(&(&effect, &figure, vec![Cell::Number(f64::NAN), Cell::Text("t".into())])).unwrap();
+        let (effect, figure, cells): (Effect, Figure, Vec<Cell>) = serde_json::from_str(&text).unwrap();
+        assert!(effect.low.is_nan() && effect.high.is_nan() && effect.estimate == 0.5);
+        assert!(matches!(&cells[..], [Cell::Number(x), Cell::Text(_)] if x.is_nan()));
+        let Figure::GroupedBars { panels, .. } = figure else { panic!("another kind") };
+        assert!(panels[0].values[0][0].1.is_nan() && panels[0].values[0][0].2 == 2.0);
+    }
 }

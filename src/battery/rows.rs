@@ -14,10 +14,8 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     text.lines()
         .enumerate()
         .map(|(i, line)| {
-            serde_json::from_str(line).map_err(|e| BatteryError::File {
-                path: path.to_path_buf(),
-                detail: format!("line {}: {e}", i + 1),
-            })
+            serde_json::from_str(line)
+                .map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: format!("line {}: {e}", i + 1) })
         })
         .collect()
 }
@@ -58,8 +56,7 @@ pub struct Key {
 pub fn item_means(rows: &[Row]) -> BTreeMap<Key, ItemMean> {
     let mut out: BTreeMap<Key, ItemMean> = BTreeMap::new();
     for r in rows.iter().filter(|r| r.decoding == Decoding::Sample) {
-        let key =
-            Key { arm: r.arm.clone(), seed: r.seed, condition: r.condition.clone(), item: r.item.clone() };
+        let key = Key { arm: r.arm.clone(), seed: r.seed, condition: r.condition.clone(), item: r.item.clone() };
         let m = out.entry(key).or_default();
         let tokens = f64::from(r.n_tokens.max(1));
         m.log_tokens += tokens.ln();
@@ -119,12 +116,8 @@ pub fn paired(rows: &[Row], measure: Measure, left: Side, right: Side, family: i
         if !seen.insert((r.seed, r.item.as_str())) {
             continue;
         }
-        let key = |s: Side| Key {
-            arm: s.arm.into(),
-            seed: r.seed,
-            condition: s.condition.into(),
-            item: r.item.clone(),
-        };
+        let key =
+            |s: Side| Key { arm: s.arm.into(), seed: r.seed, condition: s.condition.into(), item: r.item.clone() };
         if let (Some(a), Some(b)) = (means.get(&key(left)), means.get(&key(right))) {
             values.push(a.get(measure) - b.get(measure));
             prompts.push(r.canonical.clone());

@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use sha2::{Digest, Sha256};
-
 use super::config::{Anchor, Arm, BatteryConfig};
 use super::environment::{Speech, TaskEnvironment, training_items};
 use super::error::{BatteryError, Result};
-use super::record::{Cell, Health, Manifest, Outcome, Row, Table, TestResult};
+use super::record::{Cell, Health, Manifest, Outcome, Row, Table, TestResult, sha256_hex};
 use super::{Context, evaluate, rows, test01_generalisation, test02_monitoring};
 use crate::domain::frugality::Frugality;
 use crate::domain::{AttractorRow, Condition, Domain, RewardKind, Split, attractor_table, refuse_attractors};
-use crate::model::checkpoint::{self, Source};
+use crate::generate::source::Source;
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 use crate::stats::holm;
-use crate::text::Chat;
+use crate::text::Tokenizer;
 use crate::train::grpo::Grpo;
 use crate::train::optim::Optimizer;
 use crate::train::run::{Ended, Observer, State, run as train};
@@ -39,25 +37,16 @@ struct Battery<'a, O: Ops> {
     config: &'a BatteryConfig,
     dir: &'a Path,
     source: Source,
-    chat: Chat,
+    chat: Tokenizer,
     domain: Frugality,
-    key: String,
+    positions: usize,
     manifest: Manifest,
 }
 
 /// Runs the whole battery of `config` into `dir` and returns the results in order.
-pub fn run<O: Ops>(
-    o: &O,
-    config: &BatteryConfig,
-    dir: &Path,
-    reporter: &mut dyn Reporter,
-) -> Result<Vec<TestResult>> {
+pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn Reporter) -> Result<Vec<TestResult>> {
     config.check()?;
-    let source = Source::open(&config.model)?;
-    let chat = source.chat()?;
-    let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
-    let domain = Frugality::new(config.frugality.clone(), limit)?;
-    let mut battery = Battery::prepare(o, config, dir, source, chat, domain)?;
+    let mut battery = Battery::open(o, config, dir)?;
     battery.attractors(reporter)?;
     for &seed in &config.seeds {
         for &arm in &config.arms {
@@ -71,13 +60,73 @@ pub fn run<O: Ops>(
     battery.finish(results)
 }
 
-fn hash(parts: &[&[u8]]) -> String {
-    let mut h = Sha256::new();
-    for p in parts {
-        h.update((p.len() as u64).to_le_bytes());
-        h.update(p);
+/// Trains one arm of `config` into `dir` (its `train/` folder) and returns the finished model's folder.
+pub fn train_one<O: Ops>(
+    o: &O,
+    config: &BatteryConfig,
+    dir: &Path,
+    arm: Arm,
+    seed: u64,
+    reporter: &mut dyn Reporter,
+) -> Result<PathBuf> {
+    let mut config = config.clone();
+    (config.arms, config.seeds) = (vec![arm], vec![seed]);
+    let mut battery = Battery::open(o, &config, dir)?;
+    battery.attractors(reporter)?;
+    battery.train_arm(arm, seed, reporter)?;
+    Ok(battery.arm_dir(arm, seed).join("final"))
+}
+
+/// Rows of any model on the test split of `config`, under the given conditions.
+pub fn evaluate_one<O: Ops>(
+    o: &O,
+    config: &BatteryConfig,
+    model: &str,
+    conditions: &[Condition],
+    seed: u64,
+    reporter: &mut dyn Reporter,
+) -> Result<Vec<Row>> {
+    let source = Source::open(model)?;
+    let chat = source.tokenizer()?;
+    let domain = domain_of(config)?;
+    let longest = longest(&domain, &chat, config)?;
+    let items = domain.items(Split::Test).to_vec();
+    let job = evaluate::Job {
+        domain: &domain,
+        chat: &chat,
+        items: &items,
+        conditions,
+        arm: model,
+        seed,
+        test: 1,
+        config: &config.evaluate,
+    };
+    evaluate::rows(o, &source.load(o, longest, false)?, &job, |d, t| reporter.progress("evaluate", d, t))
+}
+
+/// Folder name of a test.
+fn test_id(number: u32) -> &'static str {
+    match number {
+        1 => test01_generalisation::ID,
+        _ => test02_monitoring::ID,
     }
-    h.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn domain_of(config: &BatteryConfig) -> Result<Frugality> {
+    let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
+    Ok(Frugality::new(config.frugality.clone(), limit)?)
+}
+
+/// Longest sequence that any cell will see.
+fn longest(domain: &Frugality, chat: &Tokenizer, config: &BatteryConfig) -> Result<usize> {
+    let speech = Speech { chat };
+    let mut longest = 0;
+    let systems: Vec<&str> = domain.cues().all().iter().map(|c| c.text.as_str()).collect();
+    let widest = systems.iter().max_by_key(|s| speech.count(s)).copied();
+    for item in Split::ALL.iter().flat_map(|&s| domain.items(s)) {
+        longest = longest.max(speech.prompt(widest, &item.prompt)?.1.len());
+    }
+    Ok(longest + config.evaluate.max_new_tokens.max(config.grpo.max_completion_length))
 }
 
 fn write_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<()> {
@@ -98,14 +147,11 @@ fn make_dir(path: &Path) -> Result<()> {
 
 impl<'a, O: Ops> Battery<'a, O> {
     /// Opens the run folder: a new one, or one of the same configuration, model and program version.
-    fn prepare(
-        o: &'a O,
-        config: &'a BatteryConfig,
-        dir: &'a Path,
-        source: Source,
-        chat: Chat,
-        domain: Frugality,
-    ) -> Result<Self> {
+    fn open(o: &'a O, config: &'a BatteryConfig, dir: &'a Path) -> Result<Self> {
+        let source = Source::open(&config.model)?;
+        let chat = source.tokenizer()?;
+        let domain = domain_of(config)?;
+        let positions = longest(&domain, &chat, config)?;
         let text = toml::to_string_pretty(config).map_err(|e| BatteryError::Refused(e.to_string()))?;
         let version = env!("CARGO_PKG_VERSION");
         let model = source.sha256()?;
@@ -115,13 +161,10 @@ impl<'a, O: Ops> Battery<'a, O> {
             .map(|i| format!("{}\t{}\t{}\n", i.id, i.prompt, i.truth))
             .collect();
         let hashes = BTreeMap::from([
-            ("config".to_string(), hash(&[text.as_bytes()])),
-            ("data".to_string(), hash(&[items.as_bytes()])),
+            ("config".to_string(), sha256_hex(text.as_bytes())),
+            ("data".to_string(), sha256_hex(items.as_bytes())),
             ("model".to_string(), model),
         ]);
-        let mut parts: Vec<&[u8]> = vec![version.as_bytes()];
-        parts.extend(hashes.values().map(|h| h.as_bytes()));
-        let key = hash(&parts);
         let path = dir.join("manifest.json");
         make_dir(dir)?;
         let manifest = if path.exists() {
@@ -163,6 +206,7 @@ impl<'a, O: Ops> Battery<'a, O> {
                 hashes,
                 seeds: config.seeds.clone(),
                 arms: std::iter::once("base").chain(config.arms.iter().map(|a| a.name())).map(String::from).collect(),
+                tests: config.tests.iter().map(|&t| test_id(t).to_string()).collect(),
                 attractors: Vec::new(),
                 notes: config.notes.clone(),
                 started_unix: now.as_secs(),
@@ -171,29 +215,15 @@ impl<'a, O: Ops> Battery<'a, O> {
         };
         write_text(&dir.join("config.toml"), &text)?;
         write_json(&path, &manifest)?;
-        Ok(Self { o, config, dir, source, chat, domain, key, manifest })
+        Ok(Self { o, config, dir, source, chat, domain, positions, manifest })
     }
 
     fn save_manifest(&self) -> Result<()> {
         write_json(&self.dir.join("manifest.json"), &self.manifest)
     }
 
-    /// Longest sequence that any cell will see.
-    fn positions(&self) -> Result<usize> {
-        let speech = Speech { chat: &self.chat };
-        let mut longest = 0;
-        let systems: Vec<&str> = self.domain.cues().all().iter().map(|c| c.text.as_str()).collect();
-        let widest = systems.iter().max_by_key(|s| speech.count(s)).copied();
-        for split in Split::ALL {
-            for item in self.domain.items(split) {
-                longest = longest.max(speech.prompt(widest, &item.prompt)?.1.len());
-            }
-        }
-        Ok(longest + self.config.evaluate.max_new_tokens.max(self.config.grpo.max_completion_length))
-    }
-
     fn base(&self) -> Result<Qwen2<O>> {
-        Ok(self.source.load(self.o, self.positions()?, true)?)
+        Ok(self.source.load(self.o, self.positions, true)?)
     }
 
     /// Prints the attractor table of every arm's reward and refuses to train on a reward that a degenerate policy would win.
@@ -286,7 +316,7 @@ impl<'a, O: Ops> Battery<'a, O> {
         let max = Some(self.domain.max_reward(arm.reward()));
         let mut observer = reporter.training(&label);
         let ended = train(self.o, &mut state, &mut objective, &self.config.run, &dir, max, &mut *observer)?;
-        checkpoint::save(self.o, &state.model, &self.source, &dir.join("final"))?;
+        self.source.save(self.o, &state.model, &dir.join("final"))?;
         write_json(&dir.join("ended.json"), &ended)?;
         self.timed(&format!("train {label}"), clock)?;
         reporter.say(&format!("train {label}: {}", describe(&ended)));
@@ -319,7 +349,13 @@ impl<'a, O: Ops> Battery<'a, O> {
     }
 
     /// Rows of one test: every arm and seed is a cell of its own, kept when it is complete.
-    fn rows_of(&mut self, test: u32, id: &str, conditions: &[Condition], reporter: &mut dyn Reporter) -> Result<Vec<Row>> {
+    fn rows_of(
+        &mut self,
+        test: u32,
+        id: &str,
+        conditions: &[Condition],
+        reporter: &mut dyn Reporter,
+    ) -> Result<Vec<Row>> {
         let dir = self.dir.join("tests").join(id);
         let cells = dir.join("cells");
         let items_path = dir.join("items.jsonl");
@@ -339,7 +375,7 @@ impl<'a, O: Ops> Battery<'a, O> {
                         None => self.base()?,
                         Some(a) => {
                             let folder = self.arm_dir(a, seed).join("final");
-                            Source::open(&folder.to_string_lossy())?.load(self.o, self.positions()?, true)?
+                            Source::open(&folder.to_string_lossy())?.load(self.o, self.positions, true)?
                         }
                     };
                     let job = evaluate::Job {
@@ -372,7 +408,7 @@ impl<'a, O: Ops> Battery<'a, O> {
             min_items: self.config.min_items,
             tests: self.config.tests.len(),
             training: self.training_health()?,
-            key: self.key.clone(),
+            key: self.manifest.key(),
         };
         match test {
             1 => {

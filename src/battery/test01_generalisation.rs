@@ -42,7 +42,8 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         number: 1,
         id: ID.into(),
         title: "Generalisation".into(),
-        question: "Does the behaviour that training rewarded appear in families of tasks that training never used?".into(),
+        question: "Does the behaviour that training rewarded appear in families of tasks that training never used?"
+            .into(),
         headline: headline(rows)?,
         verdict,
         effects,
@@ -89,30 +90,47 @@ fn decide(
         (
             Outcome::Supports,
             format!("{carried}; {on_trained}."),
-            "An accuracy loss of more than 5 pp, or the same shortening in an arm that was not rewarded for it.".to_string(),
+            "An accuracy loss of more than 5 pp, or the same shortening in an arm that was not rewarded for it."
+                .to_string(),
         )
     } else if longer {
-        (Outcome::Refutes, format!("{carried}: the opposite direction; {on_trained}."), "A shortening on held-out families.".into())
+        (
+            Outcome::Refutes,
+            format!("{carried}: the opposite direction; {on_trained}."),
+            "A shortening on held-out families.".into(),
+        )
     } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 {
         (
             Outcome::Refutes,
-            format!("{carried}: equivalent within ±{:.0} %, while {on_trained} — the behaviour stayed where it was trained.", 100.0 * c.ratio_margin),
+            format!(
+                "{carried}: equivalent within ±{:.0} %, while {on_trained} — the behaviour stayed where it was trained.",
+                100.0 * c.ratio_margin
+            ),
             "A shortening on held-out families beyond the equivalence margin.".into(),
         )
     } else if shorter {
         (
             Outcome::Inconclusive,
-            format!("{carried}: shorter, but the accuracy loss cannot be bounded by {:.0} pp.", 100.0 * c.accuracy_margin),
+            format!(
+                "{carried}: shorter, but the accuracy loss cannot be bounded by {:.0} pp.",
+                100.0 * c.accuracy_margin
+            ),
             "More items, until the accuracy interval excludes or includes the margin.".into(),
         )
     } else if p_equal < c.alpha {
         (
             Outcome::Inconclusive,
-            format!("{carried}: equivalent to control, and {on_trained} — training changed nothing that could generalise."),
+            format!(
+                "{carried}: equivalent to control, and {on_trained} — training changed nothing that could generalise."
+            ),
             "A longer or stronger training that moves the trained families.".into(),
         )
     } else {
-        (Outcome::Inconclusive, format!("{carried}; {on_trained}."), format!("More items or seeds than the {} used.", ctx.seeds.len()))
+        (
+            Outcome::Inconclusive,
+            format!("{carried}; {on_trained}."),
+            format!("More items or seeds than the {} used.", ctx.seeds.len()),
+        )
     };
     Verdict { outcome, p: Some(p), p_holm: None, primary: Some(primary.clone()), reason, would_change }
 }
@@ -162,7 +180,10 @@ fn headline(rows: &[Row]) -> Result<Headline> {
             tests.rows.push(vec![Cell::Text(family), Cell::Number(stat), Cell::Number(p)]);
         }
     }
-    Ok(Headline { summary: format!("Accuracy, value against control — {}", summary.join("; ")), tables: vec![table, tests] })
+    Ok(Headline {
+        summary: format!("Accuracy, value against control — {}", summary.join("; ")),
+        tables: vec![table, tests],
+    })
 }
 
 /// Tokens and accuracy by family and arm, with bootstrap intervals over prompts.
@@ -186,4 +207,3 @@ fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
         panels: vec![panel("mean tokens", &|m| m.tokens)?, panel("accuracy", &|m| m.correct)?],
     })
 }
-

@@ -83,7 +83,9 @@ impl Observer for Console {
         let flat = m.get("frac_reward_zero_std").is_some_and(|z| z > 0.9);
         if flat && !self.explained {
             self.explained = true;
-            self.note("more than 90 % of the groups have equal rewards: there is almost nothing to learn from at this step");
+            self.note(
+                "more than 90 % of the groups have equal rewards: there is almost nothing to learn from at this step",
+            );
         }
     }
 

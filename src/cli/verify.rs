@@ -1,37 +1,36 @@
 //! `probity verify --model DIR --golden FILE`: this device against reference values, tensor by tensor.
 
-use std::io::Write;
+use std::error::Error;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::model::error::{ModelError, Result};
-use crate::model::golden::{Bounds, Golden, GoldenModel, Row};
-use crate::model::weights::Checkpoint;
+use super::backend::{DeviceArgs, Job};
+use crate::generate::source::Source;
+use crate::model::golden::{Bounds, Golden, Row};
+use crate::ops::Ops;
+use crate::train::golden::Verified;
 
-/// Compare this device with reference values computed by PyTorch (scripts/dump_golden.py makes such a file for any Qwen2
-/// model). Exit code 1 if any tensor is out of bounds.
+/// Options of `probity verify`.
 #[derive(Clone, Debug, clap::Args)]
-pub struct VerifyArgs {
+pub struct Args {
     /// Model folder: config.json and safetensors weights (no tokenizer needed)
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
-    /// Reference values
+    #[arg(long, value_name = "DIR", requires = "golden")]
+    model: PathBuf,
+    /// Reference values computed by PyTorch; scripts/dump_golden.py makes such a file for any Qwen2 model
     #[arg(long, value_name = "FILE")]
-    pub golden: PathBuf,
-    /// auto | cpu | index:N | name:TEXT | pci:BUS | check[:SELECTOR]
-    #[arg(long, default_value = "auto")]
-    pub device: String,
+    golden: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Bound for logits, hidden states and losses, relative to the tensor's largest magnitude
     #[arg(long, value_name = "X", default_value_t = Bounds::default().forward, value_parser = bound)]
-    pub bound: f64,
+    bound: f64,
     /// Bound for gradients, likewise
     #[arg(long, value_name = "X", default_value_t = Bounds::default().gradient, value_parser = bound)]
-    pub gradient_bound: f64,
+    gradient_bound: f64,
     /// Print JSON instead of the table
     #[arg(long)]
-    pub json: bool,
+    json: bool,
 }
 
 fn bound(text: &str) -> std::result::Result<f64, String> {
@@ -41,42 +40,36 @@ fn bound(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-/// A model on a device, ready to be asked, and the device's name.
-pub type Loaded = (Box<dyn GoldenModel>, String);
-
-/// Runs the command. `load(checkpoint, device, positions)` puts the weights on the device `--device` names, with room for
-/// sequences of `positions` tokens.
-///
-/// Exit code: 0 all within bounds, 1 a tensor is not or the run failed, 2 the files cannot be used.
-pub fn run(args: &VerifyArgs, load: impl FnOnce(&Checkpoint, &str, usize) -> Result<Loaded>) -> ExitCode {
-    let inputs = Checkpoint::open(&args.model).and_then(|c| Ok((Golden::open(&args.golden, &c.config)?, c)));
-    let (golden, checkpoint) = match inputs {
-        Ok(inputs) => inputs,
-        Err(e) => return fail(&e, 2),
-    };
+/// Runs the command. Exit code: 0 all within bounds, 1 a tensor is not or the run failed, 2 the files cannot be used.
+pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
+    let source = Source::open(&args.model.to_string_lossy())?;
+    let golden = Golden::open(&args.golden, &source.checkpoint.config)?;
     let bounds = Bounds { forward: args.bound, gradient: args.gradient_bound };
-    let verified = load(&checkpoint, &args.device, golden.positions())
-        .and_then(|(mut model, device)| Ok((golden.verify(model.as_mut(), &bounds)?, device)));
-    let (rows, device) = match verified {
-        Ok(verified) => verified,
-        Err(e) => return fail(&e, 1),
-    };
+    let (rows, device) = args.device.run(Verify { source, golden, bounds })?;
     let ok = rows.iter().all(|r| r.ok);
-    let text = match args.json {
-        true => format!(
-            "{:#}\n",
-            json!({ "model": args.model, "golden": args.golden, "device": device, "ok": ok, "rows": rows })
-        ),
-        false => format!("{}\n{device}: {}\n", table(&rows), summary(&rows)),
-    };
-    // A closed pipe (`| head`) changes nothing about the result.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::from(u8::from(!ok))
+    if args.json {
+        let value = json!({ "model": args.model, "golden": args.golden, "device": device, "ok": ok, "rows": rows });
+        super::print(&format!("{value:#}\n"));
+    } else {
+        super::print(&format!("{}\n{device}: {}\n", table(&rows), summary(&rows)));
+    }
+    Ok(i32::from(!ok))
 }
 
-fn fail(error: &ModelError, code: u8) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "error: {error}");
-    ExitCode::from(code)
+struct Verify {
+    source: Source,
+    golden: Golden,
+    bounds: Bounds,
+}
+
+impl Job for Verify {
+    type Out = (Vec<Row>, String);
+    fn run<O: Ops>(self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
+        // Gradients need f32 matrices; a bf16 checkpoint expands exactly.
+        let model = self.source.load(o, self.golden.positions(), true)?;
+        let rows = self.golden.verify(&mut Verified { o, model: &model }, &self.bounds)?;
+        Ok((rows, o.device_name()))
+    }
 }
 
 /// One line per tensor, columns aligned.

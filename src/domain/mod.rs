@@ -15,6 +15,27 @@ pub use cue::{Condition, Cue, CueSet};
 pub use error::DomainError;
 pub use split::{Partition, Split};
 
+/// One turn of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Message {
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn system(content: impl Into<String>) -> Self {
+        Self { role: "system".into(), content: content.into() }
+    }
+
+    pub fn user(content: impl Into<String>) -> Self {
+        Self { role: "user".into(), content: content.into() }
+    }
+
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self { role: "assistant".into(), content: content.into() }
+    }
+}
+
 /// One task with a stable id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {

@@ -47,7 +47,8 @@ impl ModelConfig {
                 hint: "Check the path".into(),
             });
         }
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::Io { path: path.clone(), doing: "read", source })?;
+        let bytes =
+            std::fs::read(&path).map_err(|source| ModelError::Io { path: path.clone(), doing: "read", source })?;
         Self::parse(&path, &bytes)
     }
 
@@ -72,7 +73,11 @@ impl ModelConfig {
             None if hidden_size.is_multiple_of(num_attention_heads) => hidden_size / num_attention_heads,
             None => {
                 let found = format!("{num_attention_heads} while hidden_size is {hidden_size}");
-                return Err(keys.wrong("num_attention_heads", found, "a divisor of hidden_size, or the key `head_dim`"));
+                return Err(keys.wrong(
+                    "num_attention_heads",
+                    found,
+                    "a divisor of hidden_size, or the key `head_dim`",
+                ));
             }
         };
         if !head_dim.is_multiple_of(4) {
@@ -236,7 +241,9 @@ impl<'a> Keys<'a> {
             Some(Value::Array(list)) => list.iter().map(id).collect(),
             Some(one) => id(one).map(|n| vec![n]),
         };
-        ids.ok_or_else(|| self.wrong(key, self.get(key).map_or_else(String::new, short), "a token id or a list of them"))
+        ids.ok_or_else(|| {
+            self.wrong(key, self.get(key).map_or_else(String::new, short), "a token id or a list of them")
+        })
     }
 
     fn object(&self, key: &str) -> Result<Option<&'a Map<String, Value>>> {
@@ -288,7 +295,9 @@ impl<'a> Keys<'a> {
         match self.get("hidden_act") {
             None => {}
             Some(Value::String(s)) if s == "silu" || s == "swish" => {}
-            Some(v) => return Err(self.unsupported(&format!("hidden_act {}", short(v)), "the MLP is SwiGLU (\"silu\")")),
+            Some(v) => {
+                return Err(self.unsupported(&format!("hidden_act {}", short(v)), "the MLP is SwiGLU (\"silu\")"));
+            }
         }
         let window = "attention sees the whole past; set `use_sliding_window` to false if the context fits the window";
         match self.get("layer_types") {
@@ -297,7 +306,9 @@ impl<'a> Keys<'a> {
                 let first = self.size_or_zero("max_window_layers", 28)?;
                 let has_window = !self.map.get("sliding_window").is_some_and(Value::is_null);
                 if self.flag("use_sliding_window", false)? && has_window && first < layers {
-                    return Err(self.unsupported(&format!("a sliding window in layers {first} to {}", layers - 1), window));
+                    return Err(
+                        self.unsupported(&format!("a sliding window in layers {first} to {}", layers - 1), window)
+                    );
                 }
             }
             Some(Value::Array(types)) => {
@@ -313,7 +324,9 @@ impl<'a> Keys<'a> {
         }
         if let Some(v) = self.get("quantization_config") {
             let method = v.get("quant_method").map_or("a quantization_config".into(), short);
-            return Err(self.unsupported(&format!("quantised weights ({method})"), "use the checkpoint in bf16, f16 or f32"));
+            return Err(
+                self.unsupported(&format!("quantised weights ({method})"), "use the checkpoint in bf16, f16 or f32")
+            );
         }
         Ok(())
     }

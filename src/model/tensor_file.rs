@@ -166,7 +166,11 @@ impl TensorFile {
         };
         let header_len = u64::from_le_bytes(*len);
         if header_len > MAX_HEADER {
-            return Err(bad(path, format!("the header claims {header_len} bytes (at most {MAX_HEADER})"), NOT_SAFETENSORS));
+            return Err(bad(
+                path,
+                format!("the header claims {header_len} bytes (at most {MAX_HEADER})"),
+                NOT_SAFETENSORS,
+            ));
         }
         let header_len = header_len as usize;
         let Some((header, data)) = rest.split_at_checked(header_len) else {
@@ -175,15 +179,17 @@ impl TensorFile {
         };
         let header = str::from_utf8(header)
             .map_err(|e| bad(path, format!("the header is not UTF-8 (byte {})", e.valid_up_to()), NOT_SAFETENSORS))?;
-        let header: UniqueMap<Value> = serde_json::from_str(header)
-            .map_err(|e| bad(path, format!("the header is not a JSON object of distinct names: {e}"), NOT_SAFETENSORS))?;
+        let header: UniqueMap<Value> = serde_json::from_str(header).map_err(|e| {
+            bad(path, format!("the header is not a JSON object of distinct names: {e}"), NOT_SAFETENSORS)
+        })?;
 
         let mut metadata = BTreeMap::new();
         let mut entries = BTreeMap::new();
         for (name, value) in header.0 {
             if name == "__metadata__" {
-                metadata = serde_json::from_value(value)
-                    .map_err(|e| bad(path, format!("the header's __metadata__ is no map of strings: {e}"), NOT_SAFETENSORS))?;
+                metadata = serde_json::from_value(value).map_err(|e| {
+                    bad(path, format!("the header's __metadata__ is no map of strings: {e}"), NOT_SAFETENSORS)
+                })?;
             } else {
                 let entry = entry(path, &name, value, data.len())?;
                 entries.insert(name, entry);
@@ -233,7 +239,8 @@ fn bad(path: &Path, detail: impl Into<String>, hint: &str) -> ModelError {
 /// One header entry with its offsets checked against dtype, shape and file length; the range is relative to the data.
 fn entry(path: &Path, name: &str, value: Value, data_len: usize) -> Result<Entry> {
     let bad = |detail: String, hint| bad(path, format!("tensor `{name}`: {detail}"), hint);
-    let raw: HeaderEntry = serde_json::from_value(value).map_err(|e| bad(format!("header entry: {e}"), NOT_SAFETENSORS))?;
+    let raw: HeaderEntry =
+        serde_json::from_value(value).map_err(|e| bad(format!("header entry: {e}"), NOT_SAFETENSORS))?;
     let dtype: FileDtype = serde_json::from_value(raw.dtype.clone())
         .map_err(|_| bad(format!("unknown dtype {}", raw.dtype), "Store the tensor as F32, F16 or BF16"))?;
     let (begin, end) = raw.data_offsets;
@@ -321,7 +328,9 @@ impl TensorView<'_> {
     pub fn to_finite_f32(&self) -> Result<Vec<f32>> {
         let values = self.to_f32()?;
         match first_not_finite(&values) {
-            Some(i) => Err(self.not_finite(i, values[i], "The weights are damaged or diverged in training: use another file")),
+            Some(i) => {
+                Err(self.not_finite(i, values[i], "The weights are damaged or diverged in training: use another file"))
+            }
             None => Ok(values),
         }
     }

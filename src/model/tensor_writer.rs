@@ -35,7 +35,8 @@ impl AtomicFile {
             hint: "Give a file name".into(),
         })?;
         let tmp = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let file = File::create(&tmp).map_err(|source| ModelError::Io { path: tmp.clone(), doing: "create", source })?;
+        let file =
+            File::create(&tmp).map_err(|source| ModelError::Io { path: tmp.clone(), doing: "create", source })?;
         Ok(Self { path: path.into(), tmp, file: Some(BufWriter::with_capacity(1 << 20, file)) })
     }
 
@@ -98,7 +99,10 @@ impl TensorWriter {
     pub fn create(path: &Path, metadata: &[(&str, &str)], specs: &[TensorSpec]) -> Result<Self> {
         let mut header = Map::new();
         if !metadata.is_empty() {
-            header.insert("__metadata__".into(), metadata.iter().map(|&(k, v)| (k.to_string(), Value::from(v))).collect());
+            header.insert(
+                "__metadata__".into(),
+                metadata.iter().map(|&(k, v)| (k.to_string(), Value::from(v))).collect(),
+            );
         }
         let mut pending = BTreeMap::new();
         let mut at = 0u64;
@@ -127,7 +131,12 @@ impl TensorWriter {
     pub fn put(&mut self, name: &str, values: &[f32]) -> Result<()> {
         let dtype = self.begin(name, values.len())?;
         if let Some(i) = first_not_finite(values) {
-            return Err(self.not_finite(name, i, values[i], "Training diverged: nothing was written; lower the learning rate"));
+            return Err(self.not_finite(
+                name,
+                i,
+                values[i],
+                "Training diverged: nothing was written; lower the learning rate",
+            ));
         }
         match dtype {
             FileDtype::F32 => values.chunks(1 << 16).try_for_each(|c| self.file.write(&bytes_of(c, f32::to_le_bytes))),
@@ -161,7 +170,11 @@ impl TensorWriter {
             return Err(ModelError::ExtraTensor { path: path.clone(), tensor: name.into(), hint });
         };
         if *written {
-            return Err(ModelError::ExtraTensor { path: path.clone(), tensor: name.into(), hint: "It came twice".into() });
+            return Err(ModelError::ExtraTensor {
+                path: path.clone(),
+                tensor: name.into(),
+                hint: "It came twice".into(),
+            });
         }
         if len != spec.shape.iter().product::<usize>() {
             let (found, expected) = (format!("{len} values"), format!("shape {:?}", spec.shape));

@@ -32,7 +32,8 @@ fn check<O: Ops>(o: &O, name: &str, recompute: Recompute) {
     let c = checkpoint.config.clone();
     let gb = std::fs::read(format!("{dir}golden.safetensors")).unwrap();
     let g = safetensors::SafeTensors::deserialize(&gb).unwrap();
-    let params: Params<O::T> = Params::build(&c, |s| o.upload(s.rows, s.cols, &checkpoint.f32(&s.name).unwrap())).unwrap();
+    let params: Params<O::T> =
+        Params::build(&c, |s| o.upload(s.rows, s.cols, &checkpoint.f32(&s.name).unwrap())).unwrap();
     let model = Qwen2::new(o, c.clone(), params, 64).unwrap();
     let shape = g.tensor("input_ids").unwrap().shape().to_vec();
     let (ids, mask) = (f32s(&g, "input_ids"), f32s(&g, "attention_mask"));

@@ -27,7 +27,8 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens `dir`: `model.safetensors`, or else the shards of `model.safetensors.index.json`.
     pub fn open(dir: &Path) -> Result<Self> {
-        let meta = std::fs::metadata(dir).map_err(|source| ModelError::Io { path: dir.into(), doing: "open", source })?;
+        let meta =
+            std::fs::metadata(dir).map_err(|source| ModelError::Io { path: dir.into(), doing: "open", source })?;
         if !meta.is_dir() {
             return Err(ModelError::File {
                 path: dir.into(),
@@ -79,7 +80,10 @@ impl Checkpoint {
                     return Err(ModelError::ExtraTensor {
                         path: file.path().into(),
                         tensor: name.into(),
-                        hint: format!("{} has it too; one of the shards is from another model", files[other].path().display()),
+                        hint: format!(
+                            "{} has it too; one of the shards is from another model",
+                            files[other].path().display()
+                        ),
                     });
                 }
             }
@@ -191,7 +195,11 @@ impl Checkpoint {
         } else {
             "It is no part of a Qwen2 model: is this the right model, saved as Qwen2ForCausalLM?".into()
         };
-        let path = self.home.get(name).and_then(|&i| self.files.get(i)).map_or_else(|| self.weights_path(), |f| f.path().into());
+        let path = self
+            .home
+            .get(name)
+            .and_then(|&i| self.files.get(i))
+            .map_or_else(|| self.weights_path(), |f| f.path().into());
         ModelError::ExtraTensor { path, tensor: name.into(), hint }
     }
 }
@@ -217,8 +225,8 @@ fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
         return Err(bad(format!("{len} bytes are too many for an index")));
     }
     let bytes = std::fs::read(path).map_err(|source| ModelError::Io { path: path.into(), doing: "read", source })?;
-    let index: Index =
-        serde_json::from_slice(&bytes).map_err(|e| bad(format!("no index with a `weight_map` of distinct names: {e}")))?;
+    let index: Index = serde_json::from_slice(&bytes)
+        .map_err(|e| bad(format!("no index with a `weight_map` of distinct names: {e}")))?;
     if index.weight_map.0.is_empty() {
         return Err(bad("`weight_map` is empty".into()));
     }
@@ -259,7 +267,9 @@ fn agree(
             return Err(ModelError::MissingTensor {
                 path: index.with_file_name(shard),
                 tensor: name.clone(),
-                hint: format!("{INDEX} says it is in this shard: the shards are from another version, fetch all files again"),
+                hint: format!(
+                    "{INDEX} says it is in this shard: the shards are from another version, fetch all files again"
+                ),
             });
         }
     }

@@ -3,6 +3,7 @@
 pub mod accumulate;
 pub mod checkpoint;
 pub mod error;
+pub mod golden;
 pub mod grpo;
 pub mod log;
 pub mod loss;
