@@ -208,8 +208,20 @@ fn malformed_containers_are_refused() {
         (one(r#"{"dtype":"F32","shape":[1],"data_offsets":[4,8]}"#), "gap"),
         (one(&format!(r#"{{"dtype":"F32","shape":[{huge},{huge}],"data_offsets":[0,8]}}"#)), "does not fill"),
         (one(&format!(r#"{{"dtype":"U8","shape":[{huge}],"data_offsets":[0,{huge}]}}"#)), "ends at data byte"),
-        (raw(r#"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}"#, 8), "`a` appears twice"),
-        (raw(r#"{"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[5],"data_offsets":[3,8]}}"#, 8), "`b` overlaps a"),
+        (
+            raw(
+                r#"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}}"#,
+                8,
+            ),
+            "`a` appears twice",
+        ),
+        (
+            raw(
+                r#"{"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},"b":{"dtype":"U8","shape":[5],"data_offsets":[3,8]}}"#,
+                8,
+            ),
+            "`b` overlaps a",
+        ),
         (raw(r#"{"__metadata__":{"format":1}}"#, 0), "__metadata__"),
     ] {
         fails(open_bytes(&bytes), &["t.safetensors", says]);
@@ -499,7 +511,8 @@ fn golden(t: &Tensors) -> (TempDir, Result<Golden>) {
 #[test]
 fn golden_parts_are_compared_where_the_mask_is_one() {
     let good = tensors(&fixture("tied/golden.safetensors"));
-    let replay = Golden::open(&fixture("tied/golden.safetensors"), &ModelConfig::read(&fixture("tied")).unwrap()).unwrap();
+    let replay =
+        Golden::open(&fixture("tied/golden.safetensors"), &ModelConfig::read(&fixture("tied")).unwrap()).unwrap();
     assert_eq!(replay.sequences().unwrap().iter().map(Vec::len).collect::<Vec<_>>(), [12, 7, 10]);
     assert_eq!(replay.positions(), 6 + 32);
     let rows = replay.verify(&mut Replay(&replay), &Bounds::default()).unwrap();
@@ -590,7 +603,8 @@ fn wrong_golden_files_are_refused() {
     check(&|t| set_f32(t, "grpo.completion_mask", 0, 0.5), &["grpo.completion_mask", "0.5 at element 0"]);
     check(&|t| set_f32(t, "grpo.advantages", 2, f32::INFINITY), &["grpo.advantages", "inf at element 2"]);
     check(&|t| set_f32(t, "grpo.ref_logps", 10, f32::NAN), &["grpo.ref_logps", "NaN at element 10"]);
-    for name in ["input_ids", "grpo.completion_mask", "grpo.advantages", "grpo.ref_logps", "grpo.beta", "greedy.prompt"] {
+    for name in ["input_ids", "grpo.completion_mask", "grpo.advantages", "grpo.ref_logps", "grpo.beta", "greedy.prompt"]
+    {
         check(&|t| drop(t.remove(name)), &[name, "missing", "needs it"]);
     }
     check(&|t| t.retain(|n, _| n.starts_with("input") || n.starts_with("grpo.")), &["nothing in it to compare"]);
