@@ -75,6 +75,7 @@ pub struct Row {
     pub worst_index: Vec<usize>,
     pub got: f64,
     pub want: f64,
+    /// Largest `max_rel` allowed.
     pub bound: f64,
     pub ok: bool,
 }
@@ -482,7 +483,7 @@ impl Reference {
             worst_index,
             got: got.get(worst).copied().map_or(0.0, f64::from),
             want: self.values.get(worst).copied().map_or(0.0, f64::from),
-            bound,
+            bound: bound + over(slack, largest),
             ok: max_abs <= bound * largest + slack,
         })
     }
