@@ -1,0 +1,9 @@
+// One invocation per work item: nothing to merge.
+const LANES: u32 = 1u;
+
+fn merge_softmax(top: f32, sum: f32, lid: u32) -> vec2<f32> {
+    return vec2(top, sum);
+}
+
+fn merge_sum(acc: ptr<function, array<vec4<f32>, HEAD4>>, lid: u32) {
+}

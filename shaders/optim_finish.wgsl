@@ -1,0 +1,27 @@
+// Ordered sum of block partials by one workgroup: (sum, count), or (sqrt(sum), count) when ROOT.
+struct Params {
+    blocks: u32,
+}
+
+var<immediate> p: Params;
+
+@group(0) @binding(0) var<storage, read> partial: array<vec2<f32>>; // [blocks]
+@group(0) @binding(1) var<storage, read_write> y: array<f32>; // [2], or [1] without ROOT
+
+@compute @workgroup_size(WG)
+fn main(@builtin(local_invocation_index) lid: u32) {
+    var acc = vec2(0.0);
+    for (var b = lid; b < p.blocks; b += LANES) {
+        acc += partial[b];
+    }
+    let sum = reduce_add(acc.x, lid);
+    let count = reduce_add(acc.y, lid);
+    if (lid == 0u) {
+        if (ROOT != 0u) {
+            y[0] = sqrt(sum);
+            y[1] = count;
+        } else {
+            y[0] = sum;
+        }
+    }
+}
