@@ -89,13 +89,15 @@ pub struct Reference {
     rows: Option<Vec<usize>>,
 }
 
+/// Padded shape `[B, T]` and the sequences without their padding.
+type Sequences = ([usize; 2], Vec<Vec<u32>>);
+
 /// An open golden file whose keys, shapes and ids have been checked against the model's config.
 pub struct Golden {
     file: TensorFile,
     params: Vec<ParamSpec>,
     layers: usize,
-    /// Padded shape `[B, T]` and the sequences without their padding.
-    batch: Option<([usize; 2], Vec<Vec<u32>>)>,
+    batch: Option<Sequences>,
     grpo: Option<GrpoBatch>,
     greedy: Option<(Vec<u32>, Vec<u32>)>,
 }
@@ -241,7 +243,7 @@ impl Golden {
         Ok(())
     }
 
-    fn read_batch(&self, config: &ModelConfig) -> Result<Option<([usize; 2], Vec<Vec<u32>>)>> {
+    fn read_batch(&self, config: &ModelConfig) -> Result<Option<Sequences>> {
         let Some(view) = self.file.get("input_ids") else {
             let needs = |n: &&str| !n.starts_with("greedy.");
             return match self.file.names().find(needs) {
