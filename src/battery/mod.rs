@@ -6,6 +6,7 @@ pub mod error;
 pub mod evaluate;
 pub mod figures;
 pub mod health;
+pub mod pretrain;
 pub mod record;
 pub mod rows;
 pub mod run;

@@ -7,6 +7,7 @@ mod console;
 mod data;
 mod evaluate;
 mod generate;
+mod pretrain;
 mod report;
 mod stats;
 mod train;
@@ -35,6 +36,8 @@ enum Command {
     Verify(verify::Args),
     /// Complete a prompt
     Generate(generate::Args),
+    /// Make a model from nothing on the synthetic corpus
+    Pretrain(pretrain::Args),
     /// Train one arm of an experiment
     Train(train::Args),
     /// Item rows of any model on an experiment's test split
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Verify(a) => verify::run(a),
         Command::Generate(a) => generate::run(a),
+        Command::Pretrain(a) => pretrain::run(a),
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),
         Command::Battery(a) => battery::run(a),

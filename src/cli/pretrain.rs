@@ -1,10 +1,11 @@
 //! `probity pretrain`: a model from nothing, on the synthetic corpus.
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
+use crate::battery::pretrain::{CorpusSource, PretrainConfig};
 use crate::config;
 use crate::generate::source::save;
 use crate::model::init;
@@ -15,7 +16,6 @@ use crate::ops::Ops;
 use crate::text::Tokenizer;
 use crate::train::accumulate::MicroBatch;
 use crate::train::optim::Optimizer;
-use crate::train::pretrain::{CorpusSource, PretrainConfig};
 use crate::train::run::{State, run as train};
 use crate::train::sft::Sft;
 
@@ -54,18 +54,19 @@ impl Job for Pretrain<'_> {
         std::fs::create_dir_all(out)?;
         let mut console = Console::new("pretrain", self.args.progress);
         let files = out.join("tokenizer");
+        let corpus = c.corpus()?;
         if !files.join("tokenizer.json").exists() {
-            c.make_tokenizer(&files)?;
+            c.make_tokenizer(&corpus, &files)?;
         }
         let tokenizer = Tokenizer::load(&files)?;
-        let source = CorpusSource::new(c, &tokenizer)?;
-        let sizes = c.sizes(tokenizer.vocab_size());
-        let model_config = sizes.config(Path::new("pretrain configuration"))?;
-        let model = Qwen2::new(o, model_config.clone(), init::random(o, &model_config, c.seed)?, source.longest())?;
+        let source = CorpusSource::new(c, &corpus, &tokenizer)?;
+        let model_config = c.model()?;
+        let positions = model_config.max_position_embeddings;
+        let model = Qwen2::new(o, model_config.clone(), init::random(o, &model_config, c.seed)?, positions)?;
         let optimizer = Optimizer::new(o, &model, c.optim.clone())?;
         let grads = model.zeros_like(o)?;
         let mut state = State { model, optimizer, grads };
-        let micro = MicroBatch { max_tokens: c.micro_batch_tokens, recompute: c.recompute };
+        let micro = MicroBatch { max_tokens: c.batch.micro_batch_tokens, recompute: c.batch.recompute };
         let mut objective = Sft { source: &source, micro };
         train(o, &mut state, &mut objective, &c.run, out, None, &mut console)?;
         save(o, &state.model, FileDtype::Bf16, &SideFiles::read(&files)?, &out.join("final"))?;

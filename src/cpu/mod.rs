@@ -7,6 +7,7 @@
 mod attention;
 mod door;
 mod embed;
+mod fast;
 mod head;
 mod matmul;
 mod norm;
@@ -49,7 +50,7 @@ impl Cpu<f32> {
     /// The default device of a machine without a GPU.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self::with(Plain)
+        Self::with(fast::Fast)
     }
     /// Plain loops in f32.
     pub fn plain() -> Self {

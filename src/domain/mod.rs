@@ -4,11 +4,14 @@
 //! measure, and its rewards. The battery and the trainer see it through [`Domain`] only.
 
 pub mod attractor;
+pub mod corpus;
 pub mod cue;
 pub mod error;
 pub mod frugality;
 pub mod mt19937;
+pub mod request;
 pub mod split;
+pub mod statement;
 
 pub use attractor::{AttractorRefusal, AttractorRow, PolicyRun, attractor_table, refuse_attractors};
 pub use cue::{Condition, Cue, CueSet};

@@ -166,7 +166,9 @@ impl ModelConfig {
         need("max_position_embeddings", json!(self.max_position_embeddings));
         need("rms_norm_eps", json!(self.rms_norm_eps));
         need("tie_word_embeddings", json!(self.tie_word_embeddings));
-        if map.get("head_dim").is_some_and(Value::is_null) {
+        // Qwen2 derives it where the key is absent, but not where it is null.
+        let derived = self.head_dim * self.num_attention_heads == self.hidden_size;
+        if map.get("head_dim").map_or(!derived, Value::is_null) {
             map.insert("head_dim".into(), json!(self.head_dim));
         }
         let nested = |key| map.get(key).and_then(|r: &Value| r.get("rope_theta")).is_some_and(|t| !t.is_null());

@@ -123,6 +123,7 @@ pub fn write_files(dir: &Path, tokenizer_json: &str) -> Result<(), TextError> {
 mod tests {
     use super::super::{Message, Tokenizer};
     use super::*;
+    use crate::domain::corpus::Corpus;
 
     const TEXTS: [&str; 4] =
         ["Calculate: 12 + 5", "What is (3 + 4) × 2?", "The answer is 14.\nYes, it's so.", "So is the answer."];
@@ -154,6 +155,28 @@ mod tests {
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
         );
         assert_eq!(tokenizer.encode_chat(&[Message::user("Hi")], true).unwrap(), tokenizer.encode(&prompt).unwrap());
+    }
+
+    /// The committed tokenizer is what the corpus gives; `PROBITY_WRITE=1` writes it after the corpus has changed on purpose.
+    #[test]
+    fn the_tiny_tokenizer_is_made_from_the_corpus() {
+        let mut table: toml::Table = toml::from_str(include_str!("../../configs/tiny-pretrain.toml")).unwrap();
+        let seed = u64::try_from(table["seed"].as_integer().unwrap()).unwrap();
+        let size = |key: &str| usize::try_from(table["tokenizer"][key].as_integer().unwrap()).unwrap();
+        let (vocab_size, examples) = (size("vocab_size"), size("examples"));
+        let mut take = |key: &str| table.remove(key).unwrap();
+        let corpus = Corpus::new(take("corpus").try_into().unwrap(), take("frugality").try_into().unwrap()).unwrap();
+        let json = train_bpe(corpus.turns(seed, examples), vocab_size).unwrap();
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/tiny");
+        if std::env::var_os("PROBITY_WRITE").is_some() {
+            write_files(&committed, &json).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        write_files(dir.path(), &json).unwrap();
+        for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json"] {
+            let [ours, theirs] = [dir.path(), &committed].map(|d| std::fs::read(d.join(name)).unwrap());
+            assert!(ours == theirs, "{name} differs from data/tiny");
+        }
     }
 
     #[test]
