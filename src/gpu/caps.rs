@@ -49,7 +49,8 @@ impl Caps {
     /// Workgroups per dimension of a dispatch.
     pub const MAX_GROUPS: usize = 65535;
 
-    pub(crate) fn of(adapter: &Adapter, options: &GpuOptions) -> Result<Caps, DeviceError> {
+    /// What a device opened with these options may use; an error when the adapter cannot serve at all.
+    pub fn of(adapter: &Adapter, options: &GpuOptions) -> Result<Caps, DeviceError> {
         if !adapter.features.contains(Features::IMMEDIATES) || adapter.limits.max_immediate_size < Self::IMMEDIATE_BYTES
         {
             return Err(DeviceError::NoImmediates { adapter: adapter.to_string() });
