@@ -7,6 +7,7 @@
 mod attention;
 mod door;
 mod embed;
+mod fast;
 mod head;
 mod matmul;
 mod norm;
@@ -49,7 +50,7 @@ impl Cpu<f32> {
     /// The default device of a machine without a GPU.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self::with(Plain)
+        Self::with(fast::Fast)
     }
     /// Plain loops in f32.
     pub fn plain() -> Self {
@@ -58,7 +59,7 @@ impl Cpu<f32> {
 }
 
 impl<F: Real> Cpu<F> {
-    fn with(kernels: impl Kernels<F> + 'static) -> Self {
+    pub(crate) fn with(kernels: impl Kernels<F> + 'static) -> Self {
         Self { kernels: Box::new(kernels), pool: Pool::new() }
     }
 }
@@ -66,7 +67,7 @@ impl<F: Real> Cpu<F> {
 /// The arithmetic, over slices whose lengths the caller has checked; what the arguments are is said where the plain
 /// version is. A fast set of kernels overrides what it does better. Outputs named in `=` formulas are overwritten
 /// whatever they held.
-trait Kernels<F: Real>: Send + Sync {
+pub(crate) trait Kernels<F: Real>: Send + Sync {
     fn name(&self) -> String;
 
     fn add(&self, a: &mut [F], b: &[F]) {
@@ -137,7 +138,7 @@ trait Kernels<F: Real>: Send + Sync {
 }
 
 /// The formulas themselves.
-struct Plain;
+pub(crate) struct Plain;
 
 impl<F: Real> Kernels<F> for Plain {
     fn name(&self) -> String {

@@ -22,24 +22,41 @@ impl Adapter {
     }
 
     pub fn name_and_backend(&self) -> String {
-        format!("{} ({})", self.info.name, backend_name(self.info.backend))
+        format!("{} ({})", self.info.name, self.backend())
+    }
+
+    /// What kind of device it is, in words.
+    pub fn kind(&self) -> &'static str {
+        match self.info.device_type {
+            DeviceType::DiscreteGpu => "discrete GPU",
+            DeviceType::IntegratedGpu => "integrated GPU",
+            DeviceType::VirtualGpu => "virtual GPU",
+            DeviceType::Cpu => "software",
+            DeviceType::Other => "unknown",
+        }
+    }
+
+    /// The graphics interface it is reached through.
+    pub fn backend(&self) -> &'static str {
+        match self.info.backend {
+            Backend::Vulkan => "Vulkan",
+            Backend::Metal => "Metal",
+            Backend::Dx12 => "DX12",
+            Backend::Gl => "GL",
+            Backend::BrowserWebGpu => "WebGPU",
+            Backend::Noop => "no-op",
+        }
+    }
+
+    /// wgpu's names of the adapter's features.
+    pub fn feature_names(&self) -> Vec<&'static str> {
+        self.features.iter_names().map(|(name, _)| name).collect()
     }
 }
 
 impl fmt::Display for Adapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "index:{} {}", self.index, self.name_and_backend())
-    }
-}
-
-fn backend_name(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Vulkan => "Vulkan",
-        Backend::Metal => "Metal",
-        Backend::Dx12 => "DX12",
-        Backend::Gl => "GL",
-        Backend::BrowserWebGpu => "WebGPU",
-        Backend::Noop => "no-op",
     }
 }
 

@@ -4,9 +4,6 @@ use super::adapters::Adapter;
 use super::errors::DeviceError;
 use wgpu::Features;
 
-/// Bytes of immediates every kernel may use: sixteen u32.
-const IMMEDIATE_BYTES: u32 = 64;
-
 /// How to open a device; the defaults are for use, the rest exists so that tests can force a poorer device.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
@@ -47,11 +44,15 @@ pub struct Caps {
 impl Caps {
     /// Offset alignment of bindings that the program relies on: WebGPU's default.
     pub const ALIGN: u64 = 256;
+    /// Bytes of immediates every kernel may use: sixteen u32.
+    pub const IMMEDIATE_BYTES: u32 = 64;
     /// Workgroups per dimension of a dispatch.
     pub const MAX_GROUPS: usize = 65535;
 
-    pub(crate) fn of(adapter: &Adapter, options: &GpuOptions) -> Result<Caps, DeviceError> {
-        if !adapter.features.contains(Features::IMMEDIATES) || adapter.limits.max_immediate_size < IMMEDIATE_BYTES {
+    /// What a device opened with these options may use; an error when the adapter cannot serve at all.
+    pub fn of(adapter: &Adapter, options: &GpuOptions) -> Result<Caps, DeviceError> {
+        if !adapter.features.contains(Features::IMMEDIATES) || adapter.limits.max_immediate_size < Self::IMMEDIATE_BYTES
+        {
             return Err(DeviceError::NoImmediates { adapter: adapter.to_string() });
         }
         let poor = wgpu::Limits::defaults();
@@ -86,7 +87,7 @@ impl Caps {
         wgpu::Limits {
             max_storage_buffer_binding_size: self.max_binding,
             max_buffer_size: self.max_buffer,
-            max_immediate_size: IMMEDIATE_BYTES,
+            max_immediate_size: Self::IMMEDIATE_BYTES,
             ..wgpu::Limits::defaults()
         }
     }

@@ -21,5 +21,6 @@ pub mod rows;
 pub mod sample;
 pub mod select;
 pub mod swiglu;
+pub mod uniformity;
 
 pub use registry::{Kernel, Needs, On, Part, Variant};
