@@ -19,6 +19,33 @@ var<immediate> p: Params;
 
 var<workgroup> chunk_mass: array<f32, LANES>;
 
+var<workgroup> lane_triple: array<vec3<f32>, LANES>;
+var<workgroup> block_triple: array<vec3<f32>, BLOCKS>;
+
+// `reduce_add` of three values at once.
+fn reduce_add3(value: vec3<f32>, lid: u32) -> vec3<f32> {
+    lane_triple[lid] = value;
+    workgroupBarrier();
+    if (lid < BLOCKS) {
+        var sum = lane_triple[lid];
+        for (var i = lid + BLOCKS; i < LANES; i += BLOCKS) {
+            sum += lane_triple[i];
+        }
+        block_triple[lid] = sum;
+    }
+    workgroupBarrier();
+    var all = block_triple[0];
+    for (var b = 1u; b < BLOCKS; b++) {
+        all += block_triple[b];
+    }
+    return all;
+}
+
+// The last of three rising probes that holds, else `at`.
+fn furthest(at: u32, probe: vec3<u32>, holds: vec3<bool>) -> u32 {
+    return select(select(select(at, probe.x, holds.x), probe.y, holds.y), probe.z, holds.z);
+}
+
 // An integer that orders as the float does; both zeros get the same one.
 fn order(x: f32) -> u32 {
     let bits = bitcast<u32>(select(x, 0.0, x == 0.0));
@@ -76,16 +103,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     } else {
         var cut = 0u; // the smallest key that is kept
         if (p.top_k > 0u && p.top_k < p.cols) {
-            // The largest key that at least top_k logits reach.
-            for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-                let probe = cut | bit;
-                var count = 0.0;
+            // The largest key that at least top_k logits reach, two bits at a time.
+            for (var shift = 32u; shift > 0u; shift -= 2u) {
+                let probe = vec3(cut) | (vec3(1u, 2u, 3u) << vec3(shift - 2u));
+                var count = vec3(0.0);
                 for (var c = lid; c < p.cols; c += LANES) {
-                    count += select(0.0, 1.0, order(z[base + c]) >= probe);
+                    count += select(vec3(0.0), vec3(1.0), vec3(order(z[base + c])) >= probe);
                 }
-                if (reduce_add(count, lid) >= f32(p.top_k)) {
-                    cut = probe;
-                }
+                cut = furthest(cut, probe, reduce_add3(count, lid) >= vec3(f32(p.top_k)));
             }
         }
         if (p.top_p < 1.0) {
@@ -96,16 +121,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             let want = p.top_p * reduce_add(mass, lid);
             // The largest key with at least `want` of the mass above it: what is above it is kept.
             var below = 0u;
-            for (var bit = 0x80000000u; bit > 0u; bit >>= 1u) {
-                let probe = below | bit;
-                var above = 0.0;
+            for (var shift = 32u; shift > 0u; shift -= 2u) {
+                let probe = vec3(below) | (vec3(1u, 2u, 3u) << vec3(shift - 2u));
+                var above = vec3(0.0);
                 for (var c = lid; c < p.cols; c += LANES) {
                     let x = z[base + c];
-                    above += select(0.0, weight(x, top, cut), order(x) > probe);
+                    above += select(vec3(0.0), vec3(weight(x, top, cut)), vec3(order(x)) > probe);
                 }
-                if (reduce_add(above, lid) >= want) {
-                    below = probe;
-                }
+                below = furthest(below, probe, reduce_add3(above, lid) >= vec3(want));
             }
             cut = max(cut, min(below, top_key - 1u) + 1u); // the largest logit always stays
         }
