@@ -5,6 +5,7 @@
 //! and memory around them.
 
 mod attention;
+mod checks;
 mod door;
 mod embed;
 mod fast;

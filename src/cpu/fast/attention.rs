@@ -7,7 +7,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::gemm::{Bias, KC, MR, Out, Place, Tile, tile_height, tile_of, transpose, with_scratch};
+use super::gemm::{Bias, KC, MR, Out, Place, Scratch, Tile, tile_height, tile_of, transpose};
 use super::vector::{dot, exp};
 use crate::cpu::attention::Qkv;
 use crate::ops::Span;
@@ -136,7 +136,7 @@ fn tasks(x: &Qkv<f32>, queries: usize) -> Vec<Task> {
 
 /// Runs tasks whose whole arithmetic is about `work` operations, on threads when that pays.
 fn each(tasks: Vec<Task>, work: usize, f: impl Fn(Task) + Sync + Send) {
-    if work < 1 << 20 || tasks.len() < 2 {
+    if work < 1 << 20 || tasks.len() < 2 || rayon::current_num_threads() == 1 {
         tasks.into_iter().for_each(f);
     } else {
         tasks.into_par_iter().with_max_len(1).for_each(f);
@@ -175,44 +175,45 @@ impl WithSimd for Forward<'_> {
         let keys = span.past + first + count;
         let ld = keys.next_multiple_of(panel);
         let room = Rows::room(d, keys, panel);
-        with_scratch(2 * room + MR * (ld + panel), |scratch| {
-            let (k_room, scratch) = scratch.split_at_mut(room);
-            let (v_room, scratch) = scratch.split_at_mut(room);
-            let (scores, edge) = scratch.split_at_mut(MR * ld);
-            let at = span.k0 * kv_width + kv_head * d;
-            let k = Rows { data: &x.k[at..], stride: kv_width, d }.by_row::<S>(keys, k_room);
-            let v = Rows { data: &x.v[at..], stride: kv_width, d }.by_dimension::<S>(keys, v_room);
-            for head in kv_head * group..(kv_head + 1) * group {
-                for i in (first..first + count).step_by(tile_height::<S>()) {
-                    let rows = tile_height::<S>().min(first + count - i);
-                    let seen = span.past + i + rows;
-                    let at = (span.q0 + i) * width + head * d;
-                    let q = x.q[at..].as_ptr();
-                    // SAFETY: `q` holds `rows` rows, the panels `keys` keys of `d`, `scores` `rows` rows of `ld`.
-                    unsafe { product(simd, (rows, seen, d), q, (width, 1), k, scores.as_mut_ptr(), ld, false, edge) };
-                    let mut inverse = [0.0; MR];
-                    for (r, row) in scores.chunks_exact_mut(ld).take(rows).enumerate() {
-                        let own = span.past + i + r + 1;
-                        let (max, sum) = softmax(simd, row, own, x.shape.scale);
-                        row[own..seen].fill(0.0);
-                        inverse[r] = 1.0 / sum;
-                        // SAFETY: inside the output, which has an entry per row and head; this one is this task's.
-                        unsafe { *lse.at.add((span.q0 + i + r) * lse.row + head) = max + sum.ln() };
-                    }
-                    // SAFETY: as above; columns `head * d..` of these rows of the output are this task's.
-                    unsafe {
-                        let to = to.at.add(at);
-                        product(simd, (rows, d, seen), scores.as_ptr(), (ld, 1), v, to, width, false, edge);
-                        for (r, inverse) in inverse.iter().take(rows).enumerate() {
-                            for o in std::slice::from_raw_parts_mut(to.add(r * width), d) {
-                                // Adding 0 makes a negative zero, which underflow can leave, positive.
-                                *o = *o * inverse + 0.0;
-                            }
+        let size = 2 * room + MR * (ld + panel);
+        let mut scratch = Scratch::take(size);
+        let scratch = scratch.floats(size);
+        let (k_room, scratch) = scratch.split_at_mut(room);
+        let (v_room, scratch) = scratch.split_at_mut(room);
+        let (scores, edge) = scratch.split_at_mut(MR * ld);
+        let at = span.k0 * kv_width + kv_head * d;
+        let k = Rows { data: &x.k[at..], stride: kv_width, d }.by_row::<S>(keys, k_room);
+        let v = Rows { data: &x.v[at..], stride: kv_width, d }.by_dimension::<S>(keys, v_room);
+        for head in kv_head * group..(kv_head + 1) * group {
+            for i in (first..first + count).step_by(tile_height::<S>()) {
+                let rows = tile_height::<S>().min(first + count - i);
+                let seen = span.past + i + rows;
+                let at = (span.q0 + i) * width + head * d;
+                let q = x.q[at..].as_ptr();
+                // SAFETY: `q` holds `rows` rows, the panels `keys` keys of `d`, `scores` `rows` rows of `ld`.
+                unsafe { product(simd, (rows, seen, d), q, (width, 1), k, scores.as_mut_ptr(), ld, false, edge) };
+                let mut inverse = [0.0; MR];
+                for (r, row) in scores.chunks_exact_mut(ld).take(rows).enumerate() {
+                    let own = span.past + i + r + 1;
+                    let (max, sum) = softmax(simd, row, own, x.shape.scale);
+                    row[own..seen].fill(0.0);
+                    inverse[r] = 1.0 / sum;
+                    // SAFETY: inside the output, which has an entry per row and head; this one is this task's.
+                    unsafe { *lse.at.add((span.q0 + i + r) * lse.row + head) = max + sum.ln() };
+                }
+                // SAFETY: as above; columns `head * d..` of these rows of the output are this task's.
+                unsafe {
+                    let to = to.at.add(at);
+                    product(simd, (rows, d, seen), scores.as_ptr(), (ld, 1), v, to, width, false, edge);
+                    for (r, inverse) in inverse.iter().take(rows).enumerate() {
+                        for o in std::slice::from_raw_parts_mut(to.add(r * width), d) {
+                            // Adding 0 makes a negative zero, which underflow can leave, positive.
+                            *o = *o * inverse + 0.0;
                         }
                     }
                 }
             }
-        });
+        }
     }
 }
 
@@ -274,65 +275,66 @@ impl WithSimd for Backward<'_> {
         let (group, panel, height) = (x.shape.heads / x.shape.kv_heads, 2 * S::F32_LANES, tile_height::<S>());
         let ld = span.n.next_multiple_of(panel);
         let (room, block_room) = (Rows::room(d, span.n, panel), Rows::room(d, QUERIES, panel));
-        with_scratch(3 * room + 2 * block_room + 2 * QUERIES * ld + MR * panel, |scratch| {
-            let (k_room, scratch) = scratch.split_at_mut(room);
-            let (v_room, scratch) = scratch.split_at_mut(room);
-            let (kd_room, scratch) = scratch.split_at_mut(room);
-            let (q_room, scratch) = scratch.split_at_mut(block_room);
-            let (do_room, scratch) = scratch.split_at_mut(block_room);
-            let (p, scratch) = scratch.split_at_mut(QUERIES * ld);
-            let (ds, edge) = scratch.split_at_mut(QUERIES * ld);
-            let at = span.k0 * kv_width + kv_head * d;
-            let k_rows = Rows { data: &x.k[at..], stride: kv_width, d };
-            let k = k_rows.by_row::<S>(span.n, k_room);
-            let v = Rows { data: &x.v[at..], stride: kv_width, d }.by_row::<S>(span.n, v_room);
-            let kd = k_rows.by_dimension::<S>(span.n, kd_room);
-            for head in kv_head * group..(kv_head + 1) * group {
-                for first in (0..span.n).step_by(QUERIES) {
-                    let end = span.n.min(first + QUERIES);
-                    let at = |i: usize| (span.q0 + i) * width + head * d;
-                    for i in (first..end).step_by(height) {
-                        let rows = height.min(end - i);
-                        let (p, ds) = (&mut p[(i - first) * ld..], &mut ds[(i - first) * ld..]);
-                        let (q, g) = (x.q[at(i)..].as_ptr(), dout[at(i)..].as_ptr());
-                        // SAFETY: `rows` rows of the span, panels of its keys, buffers of `ld` per row.
-                        unsafe {
-                            let size = (rows, i + rows, d);
-                            product(simd, size, q, (width, 1), k, p.as_mut_ptr(), ld, false, edge);
-                            product(simd, size, g, (width, 1), v, ds.as_mut_ptr(), ld, false, edge);
-                        }
-                        for (r, (p, ds)) in p.chunks_exact_mut(ld).zip(ds.chunks_exact_mut(ld)).take(rows).enumerate() {
-                            let delta = dot(simd, &dout[at(i + r)..][..d], &o[at(i + r)..][..d]);
-                            let lse = lse[(span.q0 + i + r) * x.shape.heads + head];
-                            scores_bwd(simd, p, ds, i + r + 1, x.shape.scale, lse, delta);
-                            p[i + r + 1..end].fill(0.0);
-                            ds[i + r + 1..end].fill(0.0);
-                        }
-                        // SAFETY: as above; columns `head * d..` of these rows of dq are this task's.
-                        unsafe {
-                            let size = (rows, d, i + rows);
-                            product(simd, size, ds.as_ptr(), (ld, 1), kd, dq.at.add(at(i)), width, false, edge);
-                        }
+        let size = 3 * room + 2 * block_room + 2 * QUERIES * ld + MR * panel;
+        let mut scratch = Scratch::take(size);
+        let scratch = scratch.floats(size);
+        let (k_room, scratch) = scratch.split_at_mut(room);
+        let (v_room, scratch) = scratch.split_at_mut(room);
+        let (kd_room, scratch) = scratch.split_at_mut(room);
+        let (q_room, scratch) = scratch.split_at_mut(block_room);
+        let (do_room, scratch) = scratch.split_at_mut(block_room);
+        let (p, scratch) = scratch.split_at_mut(QUERIES * ld);
+        let (ds, edge) = scratch.split_at_mut(QUERIES * ld);
+        let at = span.k0 * kv_width + kv_head * d;
+        let k_rows = Rows { data: &x.k[at..], stride: kv_width, d };
+        let k = k_rows.by_row::<S>(span.n, k_room);
+        let v = Rows { data: &x.v[at..], stride: kv_width, d }.by_row::<S>(span.n, v_room);
+        let kd = k_rows.by_dimension::<S>(span.n, kd_room);
+        for head in kv_head * group..(kv_head + 1) * group {
+            for first in (0..span.n).step_by(QUERIES) {
+                let end = span.n.min(first + QUERIES);
+                let at = |i: usize| (span.q0 + i) * width + head * d;
+                for i in (first..end).step_by(height) {
+                    let rows = height.min(end - i);
+                    let (p, ds) = (&mut p[(i - first) * ld..], &mut ds[(i - first) * ld..]);
+                    let (q, g) = (x.q[at(i)..].as_ptr(), dout[at(i)..].as_ptr());
+                    // SAFETY: `rows` rows of the span, panels of its keys, buffers of `ld` per row.
+                    unsafe {
+                        let size = (rows, i + rows, d);
+                        product(simd, size, q, (width, 1), k, p.as_mut_ptr(), ld, false, edge);
+                        product(simd, size, g, (width, 1), v, ds.as_mut_ptr(), ld, false, edge);
                     }
-                    let of = |data| Rows { data, stride: width, d };
-                    let q = of(&x.q[at(first)..]).by_dimension::<S>(end - first, q_room);
-                    let g = of(&dout[at(first)..]).by_dimension::<S>(end - first, do_room);
-                    for j in (0..end).step_by(height) {
-                        // Queries before the key do not see it.
-                        let skip = j.saturating_sub(first);
-                        let size = (height.min(end - j), d, end - first - skip);
-                        let to = (span.k0 + j) * kv_width + kv_head * d;
-                        // SAFETY: as above; columns `kv_head * d..` of these rows of dk, dv are this task's.
-                        unsafe {
-                            let (a, b) = (ds[skip * ld + j..].as_ptr(), q.skip(skip));
-                            product(simd, size, a, (1, ld), b, dk.at.add(to), kv_width, true, edge);
-                            let (a, b) = (p[skip * ld + j..].as_ptr(), g.skip(skip));
-                            product(simd, size, a, (1, ld), b, dv.at.add(to), kv_width, true, edge);
-                        }
+                    for (r, (p, ds)) in p.chunks_exact_mut(ld).zip(ds.chunks_exact_mut(ld)).take(rows).enumerate() {
+                        let delta = dot(simd, &dout[at(i + r)..][..d], &o[at(i + r)..][..d]);
+                        let lse = lse[(span.q0 + i + r) * x.shape.heads + head];
+                        scores_bwd(simd, p, ds, i + r + 1, x.shape.scale, lse, delta);
+                        p[i + r + 1..end].fill(0.0);
+                        ds[i + r + 1..end].fill(0.0);
+                    }
+                    // SAFETY: as above; columns `head * d..` of these rows of dq are this task's.
+                    unsafe {
+                        let size = (rows, d, i + rows);
+                        product(simd, size, ds.as_ptr(), (ld, 1), kd, dq.at.add(at(i)), width, false, edge);
+                    }
+                }
+                let of = |data| Rows { data, stride: width, d };
+                let q = of(&x.q[at(first)..]).by_dimension::<S>(end - first, q_room);
+                let g = of(&dout[at(first)..]).by_dimension::<S>(end - first, do_room);
+                for j in (0..end).step_by(height) {
+                    // Queries before the key do not see it.
+                    let skip = j.saturating_sub(first);
+                    let size = (height.min(end - j), d, end - first - skip);
+                    let to = (span.k0 + j) * kv_width + kv_head * d;
+                    // SAFETY: as above; columns `kv_head * d..` of these rows of dk, dv are this task's.
+                    unsafe {
+                        let (a, b) = (ds[skip * ld + j..].as_ptr(), q.skip(skip));
+                        product(simd, size, a, (1, ld), b, dk.at.add(to), kv_width, true, edge);
+                        let (a, b) = (p[skip * ld + j..].as_ptr(), g.skip(skip));
+                        product(simd, size, a, (1, ld), b, dv.at.add(to), kv_width, true, edge);
                     }
                 }
             }
-        });
+        }
     }
 }
 

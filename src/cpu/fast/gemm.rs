@@ -83,16 +83,31 @@ thread_local! {
     static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `f` with `len` floats at a 64-byte boundary, whatever they hold.
-pub fn with_scratch<R>(len: usize, f: impl FnOnce(&mut [f32]) -> R) -> R {
-    let mut buffer = SCRATCH.take();
-    if buffer.len() < len + 16 {
-        buffer.resize(len + 16, 0.0);
+/// Work memory of the thread, kept from task to task. A guard and not a function that takes a closure, whose body would
+/// be compiled without the vector instructions.
+pub struct Scratch(Vec<f32>);
+
+impl Scratch {
+    pub fn take(len: usize) -> Self {
+        let mut buffer = SCRATCH.take();
+        if buffer.len() < len + 16 {
+            buffer.resize(len + 16, 0.0);
+        }
+        Self(buffer)
     }
-    let start = buffer.as_ptr().align_offset(64).min(16);
-    let result = f(&mut buffer[start..start + len]);
-    SCRATCH.set(buffer);
-    result
+
+    /// `len` floats (no more than were asked for) at a 64-byte boundary, whatever they hold.
+    #[inline(always)]
+    pub fn floats(&mut self, len: usize) -> &mut [f32] {
+        let start = self.0.as_ptr().align_offset(64).min(16);
+        &mut self.0[start..start + len]
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        SCRATCH.set(std::mem::take(&mut self.0));
+    }
 }
 
 /// Floating-point operations below which another thread does not pay.
@@ -164,54 +179,55 @@ impl WithSimd for Block<'_> {
         let height = tile_height::<S>();
         let panels = cols.len().div_ceil(width);
         let tiles = if p.left.inner == 1 { 1 } else { rows.len().div_ceil(height) };
-        with_scratch((panels * width + tiles * MR) * KC + MR * width, |scratch| {
-            let (right, scratch) = scratch.split_at_mut(panels * width * KC);
-            let (left, edge) = scratch.split_at_mut(tiles * MR * KC);
-            let mut l0 = 0;
-            loop {
-                let depth = KC.min(p.depth - l0);
-                for (n, panel) in right.chunks_exact_mut(width * KC).enumerate() {
+        let size = (panels * width + tiles * MR) * KC + MR * width;
+        let mut scratch = Scratch::take(size);
+        let scratch = scratch.floats(size);
+        let (right, scratch) = scratch.split_at_mut(panels * width * KC);
+        let (left, edge) = scratch.split_at_mut(tiles * MR * KC);
+        let mut l0 = 0;
+        loop {
+            let depth = KC.min(p.depth - l0);
+            for (n, panel) in right.chunks_exact_mut(width * KC).enumerate() {
+                let j = cols.start + n * width;
+                pack(panel, width, p.right, j..cols.end.min(j + width), l0, depth, left);
+            }
+            if p.left.inner != 1 {
+                pack_left(left, p.left, rows.clone(), height, l0, depth);
+            }
+            let last = l0 + depth == p.depth;
+            for (n, i) in rows.clone().step_by(height).enumerate() {
+                let count = height.min(rows.end - i);
+                let (a, row, step) = if p.left.inner == 1 {
+                    let (a, row) = left_tile(p.left, i, count, l0, depth, left);
+                    (a, row, 1)
+                } else {
+                    (left[n * MR * KC..].as_ptr(), 1, MR)
+                };
+                for (n, panel) in right.chunks_exact(width * KC).enumerate() {
                     let j = cols.start + n * width;
-                    pack(panel, width, p.right, j..cols.end.min(j + width), l0, depth, left);
-                }
-                if p.left.inner != 1 {
-                    pack_left(left, p.left, rows.clone(), height, l0, depth);
-                }
-                let last = l0 + depth == p.depth;
-                for (n, i) in rows.clone().step_by(height).enumerate() {
-                    let count = height.min(rows.end - i);
-                    let (a, row, step) = if p.left.inner == 1 {
-                        let (a, row) = left_tile(p.left, i, count, l0, depth, left);
-                        (a, row, 1)
-                    } else {
-                        (left[n * MR * KC..].as_ptr(), 1, MR)
+                    let tile = Tile { a, row, step, b: panel.as_ptr(), b_step: width, depth };
+                    let to = Place {
+                        // SAFETY: (i, j) is inside the output, which `Product::run` checked.
+                        at: unsafe { out.at.add(i * out.row + j * out.col) },
+                        row: out.row,
+                        col: out.col,
+                        cols: width.min(cols.end - j),
+                        add: l0 > 0 || matches!(p.store, Store::Add),
+                        bias: match p.store {
+                            Store::Bias(b) if last && turned => Bias::Rows(&b[i..i + count]),
+                            Store::Bias(b) if last => Bias::Cols(&b[j..cols.end.min(j + width)]),
+                            _ => Bias::None,
+                        },
                     };
-                    for (n, panel) in right.chunks_exact(width * KC).enumerate() {
-                        let j = cols.start + n * width;
-                        let tile = Tile { a, row, step, b: panel.as_ptr(), b_step: width, depth };
-                        let to = Place {
-                            // SAFETY: (i, j) is inside the output, which `Product::run` checked.
-                            at: unsafe { out.at.add(i * out.row + j * out.col) },
-                            row: out.row,
-                            col: out.col,
-                            cols: width.min(cols.end - j),
-                            add: l0 > 0 || matches!(p.store, Store::Add),
-                            bias: match p.store {
-                                Store::Bias(b) if last && turned => Bias::Rows(&b[i..i + count]),
-                                Store::Bias(b) if last => Bias::Cols(&b[j..cols.end.min(j + width)]),
-                                _ => Bias::None,
-                            },
-                        };
-                        // SAFETY: `left_tile` and `pack` made operands of these sizes; the tile is this task's.
-                        unsafe { tile_of(simd, count, tile, to, edge) };
-                    }
-                }
-                l0 += depth;
-                if last {
-                    break;
+                    // SAFETY: `left_tile` and `pack` made operands of these sizes; the tile is this task's.
+                    unsafe { tile_of(simd, count, tile, to, edge) };
                 }
             }
-        });
+            l0 += depth;
+            if last {
+                break;
+            }
+        }
     }
 }
 

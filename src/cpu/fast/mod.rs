@@ -22,14 +22,20 @@ use super::tensor::Values;
 use super::{Kernels, matmul, rope, rows, sample};
 use crate::ops::{AdamW, Sampling};
 use gemm::{Product, Side, Store};
+use optim::PIECE;
 
 pub(super) struct Fast {
     arch: Arch,
 }
 
 impl Fast {
+    /// With the widest vector instructions of this machine.
     pub fn new() -> Self {
-        Self { arch: Arch::new() }
+        Self::on(Arch::new())
+    }
+
+    fn on(arch: Arch) -> Self {
+        Self { arch }
     }
 }
 
@@ -41,7 +47,7 @@ const ROWS: usize = 32;
 
 /// Calls `f` for every item, on threads when the `work` elements are worth it.
 fn each<T: Send>(work: usize, items: impl IndexedParallelIterator<Item = T>, f: impl Fn(T) + Sync + Send) {
-    if work < SERIAL {
+    if work < SERIAL || rayon::current_num_threads() == 1 {
         // One piece: the calling thread does it.
         items.with_min_len(usize::MAX).for_each(f);
     } else {
@@ -110,12 +116,10 @@ impl Kernels<f32> for Fast {
         });
     }
     fn swiglu(&self, y: &mut [f32], g: &[f32], u: &[f32]) {
-        const PIECE: usize = SERIAL / 4;
         let pieces = y.par_chunks_mut(PIECE).zip(g.par_chunks(PIECE)).zip(u.par_chunks(PIECE));
         each(g.len(), pieces, |((y, g), u)| swiglu::swiglu(self.arch, y, g, u));
     }
     fn swiglu_bwd(&self, dg: &mut [f32], du: &mut [f32], dy: &[f32], g: &[f32], u: &[f32]) {
-        const PIECE: usize = SERIAL / 4;
         let inputs = dy.par_chunks(PIECE).zip(g.par_chunks(PIECE)).zip(u.par_chunks(PIECE));
         let pieces = dg.par_chunks_mut(PIECE).zip(du.par_chunks_mut(PIECE)).zip(inputs);
         each(g.len(), pieces, |((dg, du), ((dy, g), u))| swiglu::swiglu_bwd(self.arch, dg, du, dy, g, u));
@@ -159,16 +163,18 @@ impl Kernels<f32> for Fast {
     }
 
     fn sum_squares(&self, x: &[f32]) -> (f64, u64) {
-        let pieces = x.par_chunks(optim::PIECE);
-        let sums: Vec<(f64, u64)> = pieces.map(|x| optim::sum_squares(self.arch, x)).collect();
+        let mut sums = vec![(0.0, 0); x.len().div_ceil(PIECE)];
+        let pieces = x.par_chunks(PIECE).zip(&mut sums);
+        each(x.len(), pieces, |(x, sum)| *sum = optim::sum_squares(self.arch, x));
         sums.into_iter().fold((0.0, 0), |(sum, bad), (s, b)| (sum + s, bad + b))
     }
     fn adamw(&self, w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], hyper: &AdamW, clip: f32) -> f64 {
-        const PIECE: usize = optim::PIECE;
-        let state = m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE));
+        let mut changes = vec![0.0; g.len().div_ceil(PIECE)];
+        let state = m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE)).zip(&mut changes);
         let pieces = w.par_chunks_mut(PIECE).zip(g.par_chunks(PIECE)).zip(state);
-        let changes: Vec<f64> =
-            pieces.map(|((w, g), (m, v))| optim::adamw(self.arch, w, g, m, v, hyper, clip)).collect();
+        each(g.len(), pieces, |((w, g), ((m, v), change))| {
+            *change = optim::adamw(self.arch, w, g, m, v, hyper, clip);
+        });
         changes.into_iter().sum()
     }
 }

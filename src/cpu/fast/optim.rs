@@ -29,22 +29,27 @@ vectorized! {
         .map(|x| s.splat_f32s(x));
         let [lr, bc1, bc2, eps] =
             [hyper.lr, hyper.bias_correction1, hyper.bias_correction2, hyper.eps].map(|x| s.splat_f32s(x));
-        let mut change = s.splat_f32s(0.0);
         let ((w, w_tail), (g, g_tail)) = (S::as_mut_simd_f32s(w), S::as_simd_f32s(g));
         let ((m, m_tail), (v, v_tail)) = (S::as_mut_simd_f32s(m), S::as_mut_simd_f32s(v));
-        for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            let g = s.mul_f32s(g, factor);
-            *m = s.mul_add_e_f32s(b1, *m, s.mul_f32s(c1, g));
-            *v = s.mul_add_e_f32s(b2, *v, s.mul_f32s(s.mul_f32s(c2, g), g));
-            let root = s.add_f32s(s.sqrt_f32s(s.div_f32s(*v, bc2)), eps);
-            let step = s.div_f32s(s.mul_f32s(lr, s.div_f32s(*m, bc1)), root);
-            let new = s.sub_f32s(s.mul_f32s(*w, keep), step);
-            let moved = s.sub_f32s(new, *w);
-            change = s.mul_add_e_f32s(moved, moved, change);
-            *w = new;
+        let mut total = optim::adamw(w_tail, g_tail, m_tail, v_tail, hyper, clip);
+        // Few terms go into an f32 sum.
+        let state = m.chunks_mut(64).zip(v.chunks_mut(64));
+        for ((w, g), (m, v)) in w.chunks_mut(64).zip(g.chunks(64)).zip(state) {
+            let mut change = s.splat_f32s(0.0);
+            for (((w, &g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
+                let g = s.mul_f32s(g, factor);
+                *m = s.mul_add_e_f32s(b1, *m, s.mul_f32s(c1, g));
+                *v = s.mul_add_e_f32s(b2, *v, s.mul_f32s(s.mul_f32s(c2, g), g));
+                let root = s.add_f32s(s.sqrt_f32s(s.div_f32s(*v, bc2)), eps);
+                let step = s.div_f32s(s.mul_f32s(lr, s.div_f32s(*m, bc1)), root);
+                let new = s.sub_f32s(s.mul_f32s(*w, keep), step);
+                let moved = s.sub_f32s(new, *w);
+                change = s.mul_add_e_f32s(moved, moved, change);
+                *w = new;
+            }
+            total += f64::from(s.reduce_sum_f32s(change));
         }
-        let rest = optim::adamw(w_tail, g_tail, m_tail, v_tail, hyper, clip);
-        f64::from(s.reduce_sum_f32s(change)) + rest
+        total
     }
 }
 

@@ -1,5 +1,8 @@
 //! The fast kernels against the oracle, and what they promise about bits.
 
+use pulp::Arch;
+
+use super::Fast;
 use super::vector::{exp, vectorized};
 use crate::cpu::{Cpu, CpuTensor, uniform};
 use crate::ops::checked::Checked;
@@ -140,10 +143,38 @@ fn everything<O: Ops>(o: &O, c: &Case) -> Result<Vec<Vec<f32>>> {
     all.into_iter().map(|x| o.read(x)).collect()
 }
 
+/// The vector instructions this machine has, none to widest.
+fn instruction_sets() -> Vec<Arch> {
+    let mut sets = vec![Arch::Scalar, Arch::new()];
+    #[cfg(target_arch = "x86_64")]
+    sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    sets
+}
+
 #[test]
 fn every_operation_agrees_with_the_oracle() {
-    for case in &CASES {
-        everything(&Checked::new(Cpu::<f32>::new(), Cpu::<f64>::new(), 1e-5), case).unwrap();
+    for arch in instruction_sets() {
+        for case in &CASES {
+            let fast = Cpu::with(Fast::on(arch));
+            everything(&Checked::new(fast, Cpu::<f64>::new(), 1e-5), case).unwrap_or_else(|e| panic!("{arch:?}: {e}"));
+        }
+    }
+}
+
+/// With fused multiply-add a product has the same bits at any register width.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn products_have_the_same_bits_on_avx2_and_avx512() {
+    let Some(narrow) = pulp::x86::V3::try_new() else { return };
+    let (a, b) = (Cpu::with(Fast::on(Arch::V3(narrow))), Cpu::<f32>::new());
+    for (m, n, k) in [(1, 7, 300), (9, 50, 513), (70, 33, 64)] {
+        let run = |o: &Cpu<f32>| {
+            let up = |rows, cols| o.upload(rows, cols, &random(rows as u32, rows * cols)).unwrap();
+            let (x, w, dy, mut dw) = (up(m, k), up(n, k), up(m, n), up(n, k));
+            o.matmul_tn(&mut dw, &dy, &x).unwrap();
+            [o.matmul_nt(&x, &w, None).unwrap(), o.matmul_nn(&dy, &w, None).unwrap(), dw].map(|y| bits(&y.values()))
+        };
+        assert_eq!(run(&a), run(&b), "{m} {n} {k}");
     }
 }
 
