@@ -48,7 +48,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         text.push('\n');
     }
     if adapters.is_empty() {
-        text.push_str("no graphics adapter (Debian and Ubuntu: apt-get install mesa-vulkan-drivers gives a software one)\n\n");
+        text.push_str(
+            "no graphics adapter (Debian and Ubuntu: apt-get install mesa-vulkan-drivers gives a software one)\n\n",
+        );
     }
     writeln!(text, "cpu      {cpu}, {threads} threads\nauto     means {auto}")?;
     super::print(&text);
@@ -122,9 +124,8 @@ fn described(a: &Adapter, models: &[(&'static str, ModelConfig)]) -> Result<Valu
                 }));
             }
         }
-        let others: Vec<Value> = other_kernels(caps)
-            .map(|(k, v)| json!({ "kernel": k.name, "variant": v.name, "why": v.why }))
-            .collect();
+        let others: Vec<Value> =
+            other_kernels(caps).map(|(k, v)| json!({ "kernel": k.name, "variant": v.name, "why": v.why })).collect();
         out["explain"] = json!({ "matmul": products, "other": others });
     }
     Ok(out)
