@@ -3,7 +3,9 @@
 use std::error::Error;
 
 use crate::cpu::Cpu;
+use crate::gpu::{Gpu, GpuOptions, Selected, select};
 use crate::ops::Ops;
+use crate::ops::checked::Checked;
 
 /// Work that can run on any backend.
 pub trait Job {
@@ -22,6 +24,13 @@ pub struct DeviceArgs {
 impl DeviceArgs {
     /// Opens the device and runs the job on it.
     pub fn run<J: Job>(&self, job: J) -> Result<J::Out, Box<dyn Error>> {
-        job.run(&Cpu::<f32>::new())
+        let open = |adapter| Gpu::open(&adapter, &GpuOptions::default());
+        match select(&self.device.parse()?)? {
+            Selected::Cpu => job.run(&Cpu::<f32>::new()),
+            Selected::Gpu(adapter) => job.run(&open(adapter)?),
+            Selected::Check(adapter) => {
+                job.run(&Checked::new(open(adapter)?, Cpu::<f32>::new(), Checked::<Gpu, Cpu<f32>>::BOUND))
+            }
+        }
     }
 }
