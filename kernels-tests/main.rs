@@ -10,6 +10,7 @@ mod embed;
 mod head;
 mod lint;
 mod matmul;
+mod model;
 mod norm;
 mod optim;
 mod rope;

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::cpu::Cpu;
-use crate::gpu::{Gpu, GpuOptions, Selected, select};
+use crate::gpu::{Adapter, DeviceSpec, Gpu, GpuOptions, Selected, select};
 use crate::ops::Ops;
 use crate::ops::checked::Checked;
 
@@ -18,18 +18,18 @@ pub trait Job {
 pub struct DeviceArgs {
     /// auto, cpu, index:N, name:TEXT, pci:BUS, or check[:SELECTOR] (GPU and CPU side by side); see `probity devices`
     #[arg(long, default_value = "auto", value_name = "SELECTOR")]
-    pub device: String,
+    pub device: DeviceSpec,
 }
 
 impl DeviceArgs {
     /// Opens the device and runs the job on it.
     pub fn run<J: Job>(&self, job: J) -> Result<J::Out, Box<dyn Error>> {
-        let open = |adapter| Gpu::open(&adapter, &GpuOptions::default());
-        match select(&self.device.parse()?)? {
+        let open = |adapter: &Adapter| Gpu::open(adapter, &GpuOptions::default());
+        match select(&self.device)? {
             Selected::Cpu => job.run(&Cpu::<f32>::new()),
-            Selected::Gpu(adapter) => job.run(&open(adapter)?),
+            Selected::Gpu(adapter) => job.run(&open(&adapter)?),
             Selected::Check(adapter) => {
-                job.run(&Checked::new(open(adapter)?, Cpu::<f32>::new(), Checked::<Gpu, Cpu<f32>>::BOUND))
+                job.run(&Checked::new(open(&adapter)?, Cpu::<f32>::new(), Checked::<Gpu, Cpu<f32>>::BOUND))
             }
         }
     }

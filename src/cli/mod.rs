@@ -21,7 +21,6 @@ use clap::{Parser, Subcommand};
 
 use crate::battery::error::BatteryError;
 use crate::config::ConfigError;
-use crate::gpu::DeviceError;
 use crate::train::error::TrainError;
 
 /// Did training by reinforcement instil a disposition, or surface compliance?
@@ -102,7 +101,6 @@ fn exit_code(e: &(dyn Error + 'static)) -> u8 {
     while let Some(e) = at {
         let usage = e.is::<ConfigError>()
             || matches!(e.downcast_ref(), Some(TrainError::Config(_)))
-            || matches!(e.downcast_ref(), Some(DeviceError::Spec(_)))
             || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)));
         if usage || e.is::<Usage>() {
             return 2;

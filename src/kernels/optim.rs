@@ -23,7 +23,7 @@ pub static KERNELS: &[Kernel] = &[
             name: "block_sums.group",
             parts: &[part!("reduce_group.wgsl"), part!("optim_finish.wgsl")],
             consts: &[("WG", 256)],
-            samples: &[&[("ROOT", 0)], &[("ROOT", 1)]],
+            samples: &[&[("COUNT", 0)], &[("COUNT", 1)]],
             ..Variant::BASE
         }],
     },
@@ -80,7 +80,7 @@ fn block_sums(gpu: &Gpu, partial: &GpuTensor, y: Bind, blocks: usize, root: bool
     gpu.dispatch(&Dispatch {
         binds: &[partial.bind(), y],
         params: &[blocks as u32],
-        consts: &[("ROOT", u32::from(root))],
+        consts: &[("COUNT", u32::from(root))],
         flops: 2 * blocks as u64,
         bytes: 8 * blocks as u64,
         ..Dispatch::new(gpu.select(BLOCK_SUMS, 1))
@@ -117,7 +117,7 @@ pub fn global_norm(gpu: &Gpu, grads: &[&GpuTensor]) -> Result<GpuTensor> {
     Ok(norm)
 }
 
-/// One step on one tensor; `norm` from [`global_norm`]. Returns `[1,1]`: the sum of squares of the change of `w`.
+/// One step on one tensor; `norm` from [`global_norm`]. Returns `[1,1]`: the L2 norm of the change of `w`.
 pub fn adamw(
     gpu: &Gpu,
     w: &mut GpuTensor,

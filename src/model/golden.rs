@@ -75,6 +75,7 @@ pub struct Row {
     pub worst_index: Vec<usize>,
     pub got: f64,
     pub want: f64,
+    /// Largest `max_rel` allowed.
     pub bound: f64,
     pub ok: bool,
 }
@@ -88,13 +89,15 @@ pub struct Reference {
     rows: Option<Vec<usize>>,
 }
 
+/// Padded shape `[B, T]` and the sequences without their padding.
+type Sequences = ([usize; 2], Vec<Vec<u32>>);
+
 /// An open golden file whose keys, shapes and ids have been checked against the model's config.
 pub struct Golden {
     file: TensorFile,
     params: Vec<ParamSpec>,
     layers: usize,
-    /// Padded shape `[B, T]` and the sequences without their padding.
-    batch: Option<([usize; 2], Vec<Vec<u32>>)>,
+    batch: Option<Sequences>,
     grpo: Option<GrpoBatch>,
     greedy: Option<(Vec<u32>, Vec<u32>)>,
 }
@@ -240,7 +243,7 @@ impl Golden {
         Ok(())
     }
 
-    fn read_batch(&self, config: &ModelConfig) -> Result<Option<([usize; 2], Vec<Vec<u32>>)>> {
+    fn read_batch(&self, config: &ModelConfig) -> Result<Option<Sequences>> {
         let Some(view) = self.file.get("input_ids") else {
             let needs = |n: &&str| !n.starts_with("greedy.");
             return match self.file.names().find(needs) {
@@ -482,7 +485,7 @@ impl Reference {
             worst_index,
             got: got.get(worst).copied().map_or(0.0, f64::from),
             want: self.values.get(worst).copied().map_or(0.0, f64::from),
-            bound,
+            bound: bound + over(slack, largest),
             ok: max_abs <= bound * largest + slack,
         })
     }

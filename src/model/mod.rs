@@ -17,6 +17,8 @@ pub mod weights;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_golden;
+#[cfg(test)]
 mod tests_io;
 
 pub use error::ModelError;
