@@ -1,6 +1,7 @@
 // What the backward pass needs of each (query row, head): lse and delta = dout . out (Dao 2023).
 struct Params {
-    items: u32, // rows * HEADS
+    rows: u32, // query rows in the bindings
+    scale: f32, // of the other passes
     first: u32, // query row of the batch that row 0 of the bindings is
 }
 
@@ -14,7 +15,7 @@ var<immediate> p: Params;
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let item = linear_group(group, groups) * WG + lid;
-    if (item < p.items) {
+    if (item < p.rows * HEADS) {
         var delta = 0.0;
         for (var i = 0u; i < HEAD4; i++) {
             delta += dot(dout[item * HEAD4 + i], out[item * HEAD4 + i]);

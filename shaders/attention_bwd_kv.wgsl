@@ -1,7 +1,8 @@
 // dk and dv of self-attention: dv = sum p dout, dk = scale sum ds q over the query rows that see the key and the heads of its
-// group, in that order. LANES invocations share one (key row, key/value head): (row, head) pair t goes to lane t % LANES.
+// group, in that order. LANES invocations share the work item of ROWS key rows and one key/value head; the t-th (query row,
+// head) pair of an item goes to lane t % LANES.
 struct Params {
-    items: u32, // rows * KV_HEADS
+    rows: u32, // key rows in the bindings
     scale: f32,
     first: u32, // key row of the batch that row 0 of the bindings is
 }
@@ -23,49 +24,84 @@ const GROUP: u32 = HEADS / KV_HEADS;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
     let slot = linear_group(group, groups) * (WG / LANES) + lid / LANES;
     let lane = lid % LANES;
-    let live = slot < p.items;
-    let item = select(0u, slot, live);
-    let row = p.first + item / KV_HEADS;
-    let head0 = (item % KV_HEADS) * GROUP;
-    let pairs = (qend[row] - row) * GROUP;
+    let kv_head = slot % KV_HEADS;
+    let tile = (slot / KV_HEADS) * ROWS;
+    let last = p.rows - 1u; // rows past the end repeat it and are not stored
 
-    var key: array<vec4<f32>, HEAD4>;
-    var value: array<vec4<f32>, HEAD4>;
-    var dkey: array<vec4<f32>, HEAD4>;
-    var dvalue: array<vec4<f32>, HEAD4>;
-    for (var i = 0u; i < HEAD4; i++) {
-        key[i] = k[item * HEAD4 + i] * p.scale;
-        value[i] = v[item * HEAD4 + i];
-        dkey[i] = vec4(0.0);
-        dvalue[i] = vec4(0.0);
-    }
-    for (var t = lane; t < pairs; t += LANES) {
-        let at = (row + t / GROUP) * HEADS + head0 + t % GROUP;
-        let state = stat[at];
-        var query: array<vec4<f32>, HEAD4>;
-        var gout: array<vec4<f32>, HEAD4>;
-        var s = 0.0;
-        var dp = 0.0;
+    var key: array<vec4<f32>, N4>;
+    var value: array<vec4<f32>, N4>;
+    var dkey: array<vec4<f32>, N4>;
+    var dvalue: array<vec4<f32>, N4>;
+    var stop: array<u32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        let row = min(tile + r, last);
+        stop[r] = qend[p.first + row];
         for (var i = 0u; i < HEAD4; i++) {
-            query[i] = q[at * HEAD4 + i];
-            gout[i] = dout[at * HEAD4 + i];
-            s += dot(query[i], key[i]);
-            dp += dot(gout[i], value[i]);
-        }
-        let prob = exp(s - state.x);
-        let ds = prob * (dp - state.y);
-        for (var i = 0u; i < HEAD4; i++) {
-            dkey[i] += ds * query[i];
-            dvalue[i] += prob * gout[i];
+            let at = (row * KV_HEADS + kv_head) * HEAD4 + i;
+            key[r * HEAD4 + i] = k[at] * p.scale;
+            value[r * HEAD4 + i] = v[at];
+            dkey[r * HEAD4 + i] = vec4(0.0);
+            dvalue[r * HEAD4 + i] = vec4(0.0);
         }
     }
+
+    // Runs of keys of one sequence: begin .. end.
+    var begin = 0u;
+    while (begin < ROWS) {
+        let origin = p.first + min(tile + begin, last);
+        let close = qend[origin];
+        var end = ROWS;
+        for (var r = 0u; r < ROWS; r++) {
+            if (r > begin && r < end && stop[r] != close) {
+                end = r;
+            }
+        }
+        let pairs = (close - min(origin, close)) * GROUP;
+        for (var t = lane; t < pairs; t += LANES) {
+            let row = origin + t / GROUP;
+            let at = row * HEADS + kv_head * GROUP + t % GROUP;
+            let state = stat[at];
+            var query: array<vec4<f32>, HEAD4>;
+            var gout: array<vec4<f32>, HEAD4>;
+            var prob: array<f32, ROWS>; // scores, then probabilities
+            var ds: array<f32, ROWS>;
+            for (var r = 0u; r < ROWS; r++) {
+                prob[r] = 0.0;
+                ds[r] = 0.0;
+            }
+            for (var i = 0u; i < HEAD4; i++) {
+                let qi = q[at * HEAD4 + i];
+                let gi = dout[at * HEAD4 + i];
+                query[i] = qi;
+                gout[i] = gi;
+                for (var r = 0u; r < ROWS; r++) {
+                    prob[r] += dot(qi, key[r * HEAD4 + i]);
+                    ds[r] += dot(gi, value[r * HEAD4 + i]);
+                }
+            }
+            for (var r = 0u; r < ROWS; r++) {
+                let seen = r >= begin && r < end && p.first + tile + r <= row;
+                prob[r] = select(0.0, exp(prob[r] - state.x), seen);
+                ds[r] = prob[r] * (ds[r] - state.y);
+            }
+            for (var i = 0u; i < HEAD4; i++) {
+                for (var r = 0u; r < ROWS; r++) {
+                    dkey[r * HEAD4 + i] += ds[r] * query[i];
+                    dvalue[r * HEAD4 + i] += prob[r] * gout[i];
+                }
+            }
+        }
+        begin = end;
+    }
+
     merge_sum(&dkey, lid);
     merge_sum(&dvalue, lid);
-    if (live) {
+    for (var r = 0u; r < ROWS; r++) {
         for (var i = 0u; i < HEAD4; i++) {
-            if (i % LANES == lane) {
-                dk[item * HEAD4 + i] = dkey[i] * p.scale;
-                dv[item * HEAD4 + i] = dvalue[i];
+            if (tile + r < p.rows && (r * HEAD4 + i) % LANES == lane) {
+                let at = ((tile + r) * KV_HEADS + kv_head) * HEAD4 + i;
+                dk[at] = dkey[r * HEAD4 + i] * p.scale;
+                dv[at] = dvalue[r * HEAD4 + i];
             }
         }
     }

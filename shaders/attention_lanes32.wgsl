@@ -1,6 +1,6 @@
 // Thirty-two invocations per work item, merged in lane order through workgroup memory.
 const LANES: u32 = 32u;
-
+const N4: u32 = ROWS * HEAD4;
 const SLICE: u32 = 8u; // vec4 exchanged per step
 
 var<workgroup> lane_state: array<vec2<f32>, WG>;
@@ -22,18 +22,18 @@ fn merge_softmax(top: f32, sum: f32, lid: u32) -> vec2<f32> {
 }
 
 // Sums `acc` over the lanes of the item in order; element i is valid on lane i % LANES afterwards.
-fn merge_sum(acc: ptr<function, array<vec4<f32>, HEAD4>>, lid: u32) {
+fn merge_sum(acc: ptr<function, array<vec4<f32>, N4>>, lid: u32) {
     let lane = lid % LANES;
     let first = lid - lane;
-    for (var base = 0u; base < HEAD4; base += SLICE) {
+    for (var base = 0u; base < N4; base += SLICE) {
         for (var i = 0u; i < SLICE; i++) {
-            if (base + i < HEAD4) {
+            if (base + i < N4) {
                 lane_slice[lid * SLICE + i] = (*acc)[base + i];
             }
         }
         workgroupBarrier();
         for (var i = 0u; i < SLICE; i++) {
-            if (base + i < HEAD4 && (base + i) % LANES == lane) {
+            if (base + i < N4 && (base + i) % LANES == lane) {
                 var sum = lane_slice[first * SLICE + i];
                 for (var other = 1u; other < LANES; other++) {
                     sum += lane_slice[(first + other) * SLICE + i];

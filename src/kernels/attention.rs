@@ -12,14 +12,22 @@ use crate::part;
 use std::ops::Range;
 
 /// Heads of Qwen2-0.5B, and the widest heads allowed.
-const SAMPLES: &[&[Const]] =
-    &[&[("HEAD4", 16), ("HEADS", 14), ("KV_HEADS", 2)], &[("HEAD4", 64), ("HEADS", 4), ("KV_HEADS", 4)]];
+const SAMPLES: &[&[Const]] = &[
+    &[("HEAD4", 16), ("HEADS", 14), ("KV_HEADS", 2), ("ROWS", 2)],
+    &[("HEAD4", 64), ("HEADS", 4), ("KV_HEADS", 4), ("ROWS", 1)],
+];
 
 /// Widest head: its vectors are private arrays.
 const MAX_HEAD_DIM: usize = 256;
 
 /// Invocations per workgroup.
 const GROUP: usize = 64;
+
+/// Rows that share the keys they load, on adapters where loads cost more than spills. Pipelines of wide heads would take many
+/// seconds to compile with more.
+fn tile_rows(head_dim: usize) -> usize {
+    (128 / head_dim).clamp(1, 4)
+}
 
 const fn lanes(name: &'static str, why: &'static str, parts: &'static [Part], on: On) -> Variant {
     Variant { name, why, parts, consts: &[("WG", GROUP as u32)], samples: SAMPLES, on, ..Variant::BASE }
@@ -113,11 +121,13 @@ struct Pass<'a> {
     rows: usize,
     /// Keys (or queries) a row meets at most.
     most: usize,
+    /// Neighbouring rows see the same keys.
+    neighbours: bool,
 }
 
 impl Pass<'_> {
-    /// Row windows, and the dispatch of each made by `run(window, dispatch without operands)`. `heads` work items per row,
-    /// each costing `products` multiply-adds per key and head dimension.
+    /// Row windows, and the dispatch of each made by `run(window, dispatch without operands)`. A work item is one of `heads`
+    /// heads of a few neighbouring rows; it costs `products` multiply-adds per row, key and head dimension.
     fn each(
         &self,
         kernel: &'static Kernel,
@@ -130,15 +140,21 @@ impl Pass<'_> {
         let row_bytes = (heads * head_dim * 4) as u64;
         let variant = self.gpu.select(kernel, self.rows);
         let lanes = if variant.name.ends_with(".lanes32") { 32 } else { 1 };
-        let consts = [("HEAD4", (head_dim / 4) as u32), ("HEADS", all as u32), ("KV_HEADS", kv_heads as u32)];
+        let tile = if variant.name.ends_with(".lanes1") && self.neighbours { tile_rows(head_dim) } else { 1 };
+        let consts = [
+            ("HEAD4", (head_dim / 4) as u32),
+            ("HEADS", all as u32),
+            ("KV_HEADS", kv_heads as u32),
+            ("ROWS", tile as u32),
+        ];
         let max_rows = self.gpu.rows_per_dispatch(flops_per_row);
         for w in self.gpu.row_windows(self.op, self.rows, &[row_bytes], max_rows)? {
-            let items = w.len() * heads;
+            let items = w.len().div_ceil(tile) * heads;
             run(
                 w.clone(),
                 Dispatch {
                     consts: &consts,
-                    params: &[items as u32, self.shape.scale.to_bits(), w.start as u32],
+                    params: &[w.len() as u32, self.shape.scale.to_bits(), w.start as u32],
                     groups: linear_grid(items.div_ceil(GROUP / lanes)),
                     flops: flops_per_row / 2 * w.len() as u64,
                     bytes: 4 * row_bytes * w.len() as u64,
@@ -162,7 +178,8 @@ pub fn attention(
     let op = "attention";
     let most = check(op, q, k, v, plan, shape)?;
     let (out, lse) = (gpu.alloc_f32(q.rows(), q.cols())?, gpu.alloc_f32(q.rows(), shape.heads)?);
-    let pass = Pass { gpu, op, shape, rows: q.rows(), most };
+    let neighbours = plan.spans.iter().any(|s| s.n > 1);
+    let pass = Pass { gpu, op, shape, rows: q.rows(), most, neighbours };
     pass.each(FORWARD, shape.heads, 2, |w, d| {
         let binds = [
             q.bind_rows(w.clone()),
@@ -202,12 +219,11 @@ pub fn attention_bwd(
     shaped(op, "lse", lse, m, shape.heads)?;
     let (dq, dk, dv) = (gpu.alloc_f32(m, q.cols())?, gpu.alloc_f32(m, k.cols())?, gpu.alloc_f32(m, k.cols())?);
     let stat = gpu.alloc_f32(m, 2 * shape.heads)?;
-    Pass { gpu, op, shape, rows: m, most: 1 }.each(DELTA, shape.heads, 1, |w, d| {
+    Pass { gpu, op, shape, rows: m, most: 1, neighbours: false }.each(DELTA, shape.heads, 1, |w, d| {
         let binds = [dout.bind_rows(w.clone()), out.bind_rows(w), lse.bind(), stat.bind()];
-        // The kernel takes no scale: items, first row.
-        gpu.dispatch(&Dispatch { binds: &binds, params: &[d.params[0], d.params[2]], ..d })
+        gpu.dispatch(&Dispatch { binds: &binds, ..d })
     })?;
-    let pass = Pass { gpu, op, shape, rows: m, most };
+    let pass = Pass { gpu, op, shape, rows: m, most, neighbours: true };
     pass.each(BWD_Q, shape.heads, 3, |w, d| {
         let binds = [
             dout.bind_rows(w.clone()),
