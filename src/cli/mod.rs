@@ -1,8 +1,131 @@
 //! The command line: one file per subcommand; the only place that prints.
 
+mod backend;
+mod battery;
+mod bench;
+mod console;
+mod data;
+mod devices;
+mod evaluate;
+mod generate;
+mod pretrain;
+mod report;
+mod stats;
+mod train;
+mod verify;
+
+use std::error::Error;
 use std::process::ExitCode;
 
-/// Entry point of the binary.
-pub fn main() -> ExitCode {
-    ExitCode::from(2)
+use clap::{Parser, Subcommand};
+
+use crate::battery::error::BatteryError;
+use crate::config::ConfigError;
+use crate::gpu::DeviceError;
+use crate::model::ModelError;
+use crate::train::error::TrainError;
+
+/// Did training by reinforcement instil a disposition, or surface compliance?
+#[derive(Parser)]
+#[command(name = "probity", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
 }
+
+#[derive(Subcommand)]
+enum Command {
+    /// List adapters and what runs on them
+    Devices(devices::Args),
+    /// Compare this device with PyTorch's values for a model, tensor by tensor
+    Verify(verify::Args),
+    /// Complete a prompt
+    Generate(generate::Args),
+    /// Make a model from nothing on the synthetic corpus
+    Pretrain(pretrain::Args),
+    /// Train one arm of an experiment
+    Train(train::Args),
+    /// Item rows of any model on an experiment's test split
+    Evaluate(evaluate::Args),
+    /// From a model to a verdict: train the arms, run the tests, write the report
+    Battery(battery::Args),
+    /// Draw the report of a run again
+    Report(report::Args),
+    /// Write data sets as files
+    Data(data::DataArgs),
+    /// Measure kernels, training and decoding on a device
+    Bench(bench::Args),
+    /// Compute any statistic of the reports on counts or on columns of JSON lines
+    Stats(stats::Args),
+}
+
+/// Entry point of the binary. Exit code 0: ok; 1: a check or a run failed; 2: usage or configuration.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Devices(a) => devices::run(a),
+        Command::Verify(a) => verify::run(a),
+        Command::Generate(a) => generate::run(a),
+        Command::Pretrain(a) => pretrain::run(a),
+        Command::Train(a) => train::run(a),
+        Command::Evaluate(a) => evaluate::run(a),
+        Command::Battery(a) => battery::run(a),
+        Command::Report(a) => report::run(a),
+        Command::Data(a) => data::run(&a).map(printed).map_err(Into::into),
+        Command::Bench(a) => bench::run(a),
+        Command::Stats(a) => stats::run(a),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code as u8),
+        Err(e) => {
+            eprintln!("error: {}", chain(&*e));
+            ExitCode::from(exit_code(&*e))
+        }
+    }
+}
+
+/// The message and its causes, without repeating what a message already includes.
+fn chain(e: &dyn Error) -> String {
+    let mut text = e.to_string();
+    let mut source = e.source();
+    while let Some(s) = source {
+        let cause = s.to_string();
+        if !text.contains(&cause) {
+            text.push_str(&format!("\n  because: {cause}"));
+        }
+        source = s.source();
+    }
+    text
+}
+
+fn exit_code(e: &(dyn Error + 'static)) -> u8 {
+    let mut at = Some(e);
+    while let Some(e) = at {
+        let usage = e.is::<ConfigError>()
+            || matches!(e.downcast_ref(), Some(TrainError::Config(_)))
+            || matches!(e.downcast_ref(), Some(m) if !matches!(m, ModelError::Op(_)))
+            || e.is::<DeviceError>()
+            || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)));
+        if usage || e.is::<Usage>() {
+            return 2;
+        }
+        at = e.source();
+    }
+    1
+}
+
+/// Writes to standard output; a closed pipe (`| head`) changes nothing about the result.
+fn print(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn printed(text: String) -> i32 {
+    print(&text);
+    0
+}
+
+/// A mistake on the command line that clap cannot see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);

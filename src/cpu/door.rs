@@ -488,6 +488,6 @@ impl<F: Real> Ops for Cpu<F> {
         let (w, g) = (full_mut(op, "w", w)?, full(op, "g", g)?);
         let (m, v) = (full_mut(op, "m", m)?, full_mut(op, "v", v)?);
         let change = self.kernels.adamw(w, g, m, v, hyper, clip);
-        Ok(self.made(1, 1, |y| y.fill(F::of(change))))
+        Ok(self.made(1, 1, |y| y.fill(F::of(change.sqrt()))))
     }
 }

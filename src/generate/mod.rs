@@ -1,1 +1,182 @@
-//! (being built)
+//! Batched decoding: many sequences at once, each independent of what else is in the batch.
+//!
+//! A draw depends on `(seed, sequence, position)` and the logits alone, and the kernels give a row the same bits in any
+//! batch, so tokens and log-probs do not change with `max_batch`, order or company.
+
+pub mod source;
+
+use std::collections::VecDeque;
+
+use crate::model::cache::{KvCache, Work};
+use crate::model::hooks::HookSet;
+use crate::model::qwen2::Qwen2;
+use crate::ops::{OpError, Ops, Result, Sampling};
+
+/// Decoding settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GenerateConfig {
+    pub sampling: Sampling,
+    /// 1 = off. Applies to every id of prompt and completion so far, as transformers does.
+    pub repetition_penalty: f32,
+    pub max_new_tokens: usize,
+    /// Decoding of a sequence ends after one of these (which is kept in the tokens).
+    pub stop_ids: Vec<u32>,
+    pub seed: u64,
+    /// Sequences decoded together.
+    pub max_batch: usize,
+}
+
+/// One prompt and how many completions of it are wanted.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub prompt: Vec<u32>,
+    /// Random-number identity of each completion.
+    pub sequences: Vec<u32>,
+}
+
+/// Why a completion ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// An end token was generated.
+    Stop,
+    /// `max_new_tokens` reached.
+    Length,
+}
+
+/// One completion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// Generated ids, the end token included.
+    pub tokens: Vec<u32>,
+    /// Log-probability of each, of logits / T over the full vocabulary (T = 1 when greedy).
+    pub logps: Vec<f32>,
+    pub finish: Finish,
+}
+
+struct Active {
+    request: usize,
+    sample: usize,
+    slot: usize,
+    /// Token to feed next.
+    last: u32,
+    out: Completion,
+    /// Distinct ids of prompt and completion; only kept when a repetition penalty needs them.
+    seen: Vec<u32>,
+}
+
+/// Decodes every request. Returns completions in the order of requests and their sequences; `progress` is called with
+/// `(request, sample, token)` as tokens appear.
+pub fn generate<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    requests: &[Request],
+    c: &GenerateConfig,
+    hooks: &HookSet<O>,
+    mut progress: impl FnMut(usize, usize, u32),
+) -> Result<Vec<Vec<Completion>>> {
+    let widest = requests.iter().map(|r| r.sequences.len()).max().unwrap_or(0);
+    let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+    if requests.iter().any(|r| r.prompt.is_empty()) {
+        return Err(OpError::Shape { op: "generate", detail: "an empty prompt".into() });
+    }
+    let total: usize = requests.iter().map(|r| r.sequences.len()).sum();
+    let slots = c.max_batch.max(widest).min(total.max(1));
+    let mut cache = KvCache::new(o, model, slots, longest + c.max_new_tokens)?;
+    let mut free: Vec<usize> = (0..slots).rev().collect();
+    let mut waiting: VecDeque<usize> = (0..requests.len()).filter(|&r| !requests[r].sequences.is_empty()).collect();
+    let mut active: Vec<Active> = Vec::new();
+    let mut done: Vec<Vec<Option<Completion>>> = requests.iter().map(|r| vec![None; r.sequences.len()]).collect();
+
+    while (!active.is_empty() || !waiting.is_empty()) && c.max_new_tokens > 0 {
+        // One batch: the next token of every running sequence, and whole prompts of newly admitted requests.
+        let (mut ids, mut work, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for a in &active {
+            rows.push(ids.len() as u32);
+            ids.push(a.last);
+            work.push(Work { slot: a.slot, n: 1 });
+        }
+        let mut share = Vec::new();
+        while let Some(&r) = waiting.front() {
+            let request = &requests[r];
+            let n = request.sequences.len();
+            if free.len() < n {
+                break;
+            }
+            waiting.pop_front();
+            let taken = free.split_off(free.len() - n);
+            taken.iter().for_each(|&s| cache.clear(s));
+            ids.extend_from_slice(&request.prompt);
+            work.push(Work { slot: taken[0], n: request.prompt.len() });
+            for (sample, &slot) in taken.iter().enumerate() {
+                rows.push(ids.len() as u32 - 1);
+                active.push(Active {
+                    request: r,
+                    sample,
+                    slot,
+                    last: 0,
+                    out: Completion { tokens: Vec::new(), logps: Vec::new(), finish: Finish::Length },
+                    seen: if c.repetition_penalty == 1.0 { Vec::new() } else { distinct(&request.prompt) },
+                });
+            }
+            share.push((taken[0], taken));
+        }
+        let x = model.forward_cached(o, &o.upload_index(&ids)?, &work, &mut cache, hooks)?;
+        for (from, to) in &share {
+            cache.share(o, *from, to)?;
+        }
+        let mut logits = model.logits(o, &x, Some(&o.upload_index(&rows)?), hooks)?;
+        if c.repetition_penalty != 1.0 {
+            let mut offsets = vec![0u32];
+            let seen: Vec<u32> = active
+                .iter()
+                .flat_map(|a| {
+                    offsets.push(offsets.last().copied().unwrap_or(0) + a.seen.len() as u32);
+                    a.seen.iter().copied()
+                })
+                .collect();
+            let (seen, offsets) = (o.upload_index(&seen)?, o.upload_index(&offsets)?);
+            o.repetition_penalty(&mut logits, &seen, &offsets, c.repetition_penalty)?;
+        }
+        let keys: Vec<u32> = active
+            .iter()
+            .flat_map(|a| {
+                let sequence = requests[a.request].sequences[a.sample];
+                [sequence, a.out.tokens.len() as u32, c.seed as u32, (c.seed >> 32) as u32]
+            })
+            .collect();
+        let (chosen, logp) = o.sample(&logits, &c.sampling, &o.upload_index(&keys)?)?;
+        let (chosen, logp) = (o.read_index(&chosen)?, o.read(&logp)?);
+
+        let mut still = Vec::with_capacity(active.len());
+        for ((mut a, token), logp) in active.into_iter().zip(chosen).zip(logp) {
+            progress(a.request, a.sample, token);
+            a.out.tokens.push(token);
+            a.out.logps.push(logp);
+            a.last = token;
+            if c.repetition_penalty != 1.0 && !a.seen.contains(&token) {
+                a.seen.push(token);
+            }
+            let stopped = c.stop_ids.contains(&token);
+            if stopped {
+                a.out.finish = Finish::Stop;
+            }
+            if stopped || a.out.tokens.len() == c.max_new_tokens {
+                free.push(a.slot);
+                done[a.request][a.sample] = Some(a.out);
+            } else {
+                still.push(a);
+            }
+        }
+        active = still;
+    }
+    let empty = || Completion { tokens: Vec::new(), logps: Vec::new(), finish: Finish::Length };
+    Ok(done.into_iter().map(|g| g.into_iter().map(|c| c.unwrap_or_else(empty)).collect()).collect())
+}
+
+fn distinct(ids: &[u32]) -> Vec<u32> {
+    let mut v = ids.to_vec();
+    v.sort_unstable();
+    v.dedup();
+    v
+}

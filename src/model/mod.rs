@@ -1,1 +1,24 @@
-//! (being built)
+//! Qwen2: configuration, weights, forward, backward, KV cache, hooks; generic over the device.
+
+pub mod batch;
+pub mod cache;
+pub mod config;
+pub mod error;
+pub mod golden;
+pub mod hooks;
+pub mod init;
+pub mod params;
+pub mod qwen2;
+pub mod save;
+pub mod tensor_file;
+pub mod tensor_writer;
+pub mod weights;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_golden;
+#[cfg(test)]
+mod tests_io;
+
+pub use error::ModelError;

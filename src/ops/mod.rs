@@ -256,7 +256,7 @@ pub trait Ops {
 
     /// `[1,2]`: the L2 norm over all tensors, and the number of elements that are NaN or infinite (found by their bits).
     fn global_norm(&self, grads: &[&Self::T]) -> Result<Self::T>;
-    /// One step on one tensor; `norm` from [`Ops::global_norm`]. Returns `[1,1]`: the sum of squares of the change of `w`.
+    /// One step on one tensor; `norm` from [`Ops::global_norm`]. Returns `[1,1]`: the L2 norm of the change of `w`.
     fn adamw(
         &self,
         w: &mut Self::T,

@@ -1,0 +1,238 @@
+//! Matrix products against f64 loops, and the promise that a row's bits depend on nothing but the row and the weights.
+
+use crate::adapters::{compare, random};
+use probity::gpu::{Gpu, GpuTensor};
+use probity::kernels::{Kernel, Variant, matmul, select};
+use probity::ops::Dtype;
+
+crate::kernel_tests! {
+    matmul_nt => nt_matches_f64,
+    matmul_nn => nn_matches_f64,
+    matmul_nn_any => nn_any_matches_f64,
+    matmul_nn_split => nn_split_matches_f64,
+    sum_slices => nn_split_sums_slices_in_order,
+    matmul_tn => tn_matches_f64,
+    matmul_tn_any => tn_any_matches_f64,
+}
+
+/// f32 sums of a few thousand terms.
+const BOUND: f64 = 2e-6;
+
+/// Variants of a kernel that this device can run, preferred here or not.
+fn runnable(gpu: &Gpu, kernel: &'static Kernel) -> impl Iterator<Item = &'static Variant> {
+    kernel.variants.iter().filter(|v| select::fits(v, gpu.caps()))
+}
+
+/// Seeded weights on the device, and their values: bf16 ones are f32 cut to 16 bits.
+fn weights(gpu: &Gpu, seed: u64, n: usize, k: usize, dtype: Dtype) -> (GpuTensor, Vec<f32>) {
+    let values = random(seed, n * k);
+    match dtype {
+        Dtype::F32 => (gpu.upload(n, k, &values).unwrap(), values),
+        Dtype::Bf16 => {
+            let bits: Vec<u16> = values.iter().map(|v| (v.to_bits() >> 16) as u16).collect();
+            let cut = bits.iter().map(|&b| f32::from_bits((b as u32) << 16)).collect();
+            (gpu.upload_bf16(n, k, &bits).unwrap(), cut)
+        }
+    }
+}
+
+/// `start + a b` in f64, with strides: `a[i, l]` at `i*a.1 + l*a.2`, `b[l, j]` at `l*b.1 + j*b.2`.
+fn product(
+    (m, n, depth): (usize, usize, usize),
+    a: (&[f32], usize, usize),
+    b: (&[f32], usize, usize),
+    start: impl Fn(usize, usize) -> f64,
+) -> Vec<f64> {
+    let mut out = Vec::with_capacity(m * n);
+    for i in 0..m {
+        for j in 0..n {
+            let term = |l: usize| a.0[i * a.1 + l * a.2] as f64 * b.0[l * b.1 + j * b.2] as f64;
+            out.push(start(i, j) + (0..depth).map(term).sum::<f64>());
+        }
+    }
+    out
+}
+
+/// (M, N, K): one row, few rows, tails of every tile, N that is no multiple of 4, a vocabulary.
+const SHAPES: &[(usize, usize, usize)] =
+    &[(1, 4, 4), (5, 7, 12), (16, 64, 36), (33, 97, 128), (70, 130, 100), (3, 513, 64)];
+
+fn nt_matches_f64(gpu: &Gpu) {
+    for &(m, n, k) in SHAPES {
+        let (hx, hb) = (random(1, m * k), random(2, n));
+        let x = gpu.upload(m, k, &hx).unwrap();
+        let bias = gpu.upload(1, n, &hb).unwrap();
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let (w, hw) = weights(gpu, 3, n, k, dtype);
+            for bias in [None, Some(&bias)] {
+                let want = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, j| bias.map_or(0.0, |_| hb[j] as f64));
+                for v in runnable(gpu, matmul::NT) {
+                    let y = matmul::nt_by(gpu, v, &x, &w, bias).unwrap();
+                    compare(&format!("{} {dtype:?} [{m}, {n}, {k}]", v.name), &gpu.read(&y).unwrap(), &want, BOUND);
+                }
+            }
+        }
+    }
+    let (x, w) = (gpu.upload(2, 8, &[0.0; 16]).unwrap(), gpu.upload(3, 4, &[0.0; 12]).unwrap());
+    let text = matmul::matmul_nt(gpu, &x, &w, None).err().unwrap().to_string();
+    assert_eq!(text, "matmul_nt: [2, 8] [3, 4]^T");
+    let odd = gpu.upload(2, 6, &[0.0; 12]).unwrap();
+    assert!(matmul::matmul_nt(gpu, &odd, &odd, None).err().unwrap().to_string().contains("multiple of 4"));
+    let none = gpu.upload(0, 4, &[]).unwrap();
+    assert!(gpu.read(&matmul::matmul_nt(gpu, &none, &w, None).unwrap()).unwrap().is_empty());
+}
+
+fn nn_case(gpu: &Gpu, kernel: &'static Kernel, (m, n, k): (usize, usize, usize)) {
+    let (hdy, hacc) = (random(4, m * n), random(5, m * k));
+    let dy = gpu.upload(m, n, &hdy).unwrap();
+    for dtype in [Dtype::F32, Dtype::Bf16] {
+        let (w, hw) = weights(gpu, 6, n, k, dtype);
+        for add in [false, true] {
+            let start = |i: usize, j: usize| if add { hacc[i * k + j] as f64 } else { 0.0 };
+            let want = product((m, k, n), (&hdy, n, 1), (&hw, k, 1), start);
+            for v in runnable(gpu, kernel) {
+                let acc = add.then(|| gpu.upload(m, k, &hacc).unwrap());
+                let dx = matmul::nn_by(gpu, v, &dy, &w, acc).unwrap();
+                compare(&format!("{} {dtype:?} [{m}, {n}, {k}]", v.name), &gpu.read(&dx).unwrap(), &want, BOUND);
+            }
+        }
+    }
+}
+
+fn nn_matches_f64(gpu: &Gpu) {
+    for &(m, n, k) in SHAPES {
+        nn_case(gpu, matmul::NN, (m, n.next_multiple_of(4), k));
+    }
+}
+
+fn nn_any_matches_f64(gpu: &Gpu) {
+    for &shape in SHAPES {
+        nn_case(gpu, matmul::NN_ANY, shape);
+    }
+}
+
+fn nn_split_matches_f64(gpu: &Gpu) {
+    nn_case(gpu, matmul::NN_SPLIT, (5, 8195, 12));
+}
+
+/// Slices hold 4096 rows of w; with one term each, the order of their sum shows in the bits.
+fn nn_split_sums_slices_in_order(gpu: &Gpu) {
+    let (n, terms) = (4 * 4096, [1e8f32, 1.0, -1e8, 3.0]);
+    let mut hdy = vec![0.0; n];
+    for (s, t) in terms.iter().enumerate() {
+        hdy[s * 4096 + 17] = *t;
+    }
+    let dy = gpu.upload(1, n, &hdy).unwrap();
+    let w = gpu.upload(n, 4, &vec![1.0; n * 4]).unwrap();
+    let in_order = terms.iter().fold(0.5f32, |sum, t| sum + t);
+    for v in runnable(gpu, matmul::NN_SPLIT) {
+        let acc = gpu.upload(1, 4, &[0.5; 4]).unwrap();
+        let dx = matmul::nn_by(gpu, v, &dy, &w, Some(acc)).unwrap();
+        assert_eq!(gpu.read(&dx).unwrap(), vec![in_order; 4], "{}", v.name);
+    }
+}
+
+fn tn_case(gpu: &Gpu, kernel: &'static Kernel, (m, n, k): (usize, usize, usize)) {
+    let (hdy, hx, hdw) = (random(7, m * n), random(8, m * k), random(9, n * k));
+    let (dy, x) = (gpu.upload(m, n, &hdy).unwrap(), gpu.upload(m, k, &hx).unwrap());
+    let want = product((n, k, m), (&hdy, 1, n), (&hx, k, 1), |i, j| hdw[i * k + j] as f64);
+    for v in runnable(gpu, kernel) {
+        let mut dw = gpu.upload(n, k, &hdw).unwrap();
+        matmul::tn_by(gpu, v, &mut dw, &dy, &x).unwrap();
+        compare(&format!("{} [{m}, {n}, {k}]", v.name), &gpu.read(&dw).unwrap(), &want, BOUND);
+    }
+}
+
+fn tn_matches_f64(gpu: &Gpu) {
+    for &(m, n, k) in SHAPES {
+        tn_case(gpu, matmul::TN, (m, n.next_multiple_of(4), k));
+    }
+}
+
+fn tn_any_matches_f64(gpu: &Gpu) {
+    for &shape in SHAPES {
+        tn_case(gpu, matmul::TN_ANY, shape);
+    }
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Row i has the same bits for every number of rows and in every variant.
+#[test]
+fn rows_do_not_depend_on_the_batch_or_the_variant() {
+    crate::adapters::for_each_gpu(|gpu| {
+        let (most, n, k) = (64, 70, 132);
+        let (hx, hb) = (random(10, most * k), random(11, n));
+        let bias = gpu.upload(1, n, &hb).unwrap();
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let (w, _) = weights(gpu, 12, n, k, dtype);
+            let mut reference: Option<Vec<u32>> = None;
+            for v in runnable(gpu, matmul::NT) {
+                for m in [64, 33, 5, 3, 2, 1] {
+                    let x = gpu.upload(m, k, &hx[..m * k]).unwrap();
+                    let y = bits(&gpu.read(&matmul::nt_by(gpu, v, &x, &w, Some(&bias)).unwrap()).unwrap());
+                    let reference = reference.get_or_insert_with(|| y.clone());
+                    assert_eq!(y, reference[..m * n], "{} {dtype:?} with {m} rows", v.name);
+                }
+            }
+        }
+        // The backward products: every variant the same bits, and rows of dx independent of the batch.
+        let (w, _) = weights(gpu, 13, n, k, Dtype::F32);
+        let hdy = random(14, most * n);
+        let mut reference: Option<Vec<u32>> = None;
+        for v in runnable(gpu, matmul::NN_ANY) {
+            for m in [64, 5, 1] {
+                let dy = gpu.upload(m, n, &hdy[..m * n]).unwrap();
+                let dx = bits(&gpu.read(&matmul::nn_by(gpu, v, &dy, &w, None).unwrap()).unwrap());
+                let reference = reference.get_or_insert_with(|| dx.clone());
+                assert_eq!(dx, reference[..m * k], "{} with {m} rows", v.name);
+            }
+        }
+    });
+}
+
+/// Operands larger than a binding are walked in windows, which change no bit: the poor device (4 MiB bindings) and the full
+/// one run the same core here.
+#[test]
+fn windows_change_no_bit() {
+    crate::adapters::for_each_gpu(|gpu| {
+        let small = gpu.caps().max_binding <= 4 << 20;
+        let core = |kernel: &'static Kernel| kernel.variants.iter().find(|v| v.name.ends_with(".reg8x8")).unwrap();
+        // w: 3001 x 420 f32 = 4.8 MiB; 1300 rows of x: 2.1 MiB, of y and dy: 15 MiB.
+        let (m, n, k) = (1300, 3001, 420);
+        let (w, hw) = weights(gpu, 15, n, k, Dtype::F32);
+        let hx = random(16, m * k);
+        let x = gpu.upload(m, k, &hx).unwrap();
+        let y = matmul::nt_by(gpu, core(matmul::NT), &x, &w, None).unwrap();
+        let hy = gpu.read(&y).unwrap();
+        let dx = gpu.read(&matmul::nn_by(gpu, core(matmul::NN_ANY), &y, &w, None).unwrap()).unwrap();
+        let mut dw = gpu.upload(n, k, &hw).unwrap();
+        matmul::tn_by(gpu, core(matmul::TN_ANY), &mut dw, &y, &x).unwrap();
+        let hdw = gpu.read(&dw).unwrap();
+        // The same arithmetic in the same order, one element at a time, near both ends of the windows.
+        let fused = fuses(gpu);
+        let step = |sum: f32, a: f32, b: f32| if fused { a.mul_add(b, sum) } else { sum + a * b };
+        for i in [0, 1, 347, 348, 640, m - 1] {
+            for j in [0, 3, 2495, 2496, 2499, n - 1] {
+                let want = (0..k).fold(0.0, |s, l| step(s, hx[i * k + l], hw[j * k + l]));
+                assert_eq!(hy[i * n + j].to_bits(), want.to_bits(), "y[{i}, {j}] (small bindings: {small})");
+                let c = j % k;
+                let want = (0..n).fold(0.0, |s, l| step(s, hy[i * n + l], hw[l * k + c]));
+                assert_eq!(dx[i * k + c].to_bits(), want.to_bits(), "dx[{i}, {c}] (small bindings: {small})");
+                let want = (0..m).fold(hw[j * k + c], |s, l| step(s, hy[l * n + j], hx[l * k + c]));
+                assert_eq!(hdw[j * k + c].to_bits(), want.to_bits(), "dw[{j}, {c}] (small bindings: {small})");
+            }
+        }
+    });
+}
+
+/// Whether the device's `fma` rounds once. WGSL allows both.
+fn fuses(gpu: &Gpu) -> bool {
+    // (1 + e)(1 - e) - 1 = -e², which a rounded product loses.
+    let e = f32::EPSILON;
+    let x = gpu.upload(1, 4, &[1.0, 1.0 + e, 0.0, 0.0]).unwrap();
+    let w = gpu.upload(1, 4, &[-1.0, 1.0 - e, 0.0, 0.0]).unwrap();
+    gpu.read(&matmul::matmul_nt(gpu, &x, &w, None).unwrap()).unwrap()[0] != 0.0
+}

@@ -1,0 +1,133 @@
+//! Rows: every item of a split under every condition, sampled and greedy.
+
+use super::config::EvaluateConfig;
+use super::environment::Speech;
+use super::error::Result;
+use super::record::{Decoding, Row};
+use crate::domain::{Condition, Cue, Domain, Item, RewardKind};
+use crate::generate::{Completion, GenerateConfig, Request, generate};
+use crate::model::hooks::HookSet;
+use crate::model::qwen2::Qwen2;
+use crate::ops::{Ops, Sampling};
+use crate::text::Tokenizer;
+
+/// What to run and how to label it.
+pub struct Job<'a> {
+    pub domain: &'a dyn Domain,
+    pub chat: &'a Tokenizer,
+    pub items: &'a [Item],
+    pub conditions: &'a [Condition],
+    pub arm: &'a str,
+    pub seed: u64,
+    /// Number of the test: part of the random-number identity.
+    pub test: u32,
+    pub config: &'a EvaluateConfig,
+}
+
+/// One prompt to decode and what its rows will say.
+struct Asked<'a> {
+    item: &'a Item,
+    condition: Condition,
+    cue: &'a Cue,
+    decoding: Decoding,
+    sample: u32,
+    rendered: String,
+    request: Request,
+}
+
+/// Decodes everything. Wordings of a condition rotate over items and samples: sample `s` of item `i` uses wording
+/// `(i + s) mod wordings`, the same one in every condition, so that matched wordings are compared.
+pub fn rows<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    job: &Job<'_>,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Vec<Row>> {
+    let (c, speech) = (job.config, Speech { chat: job.chat });
+    let mut asked = Vec::new();
+    let per_item = c.samples + 1;
+    for (k, &condition) in job.conditions.iter().enumerate() {
+        let wordings: Vec<&Cue> = job.domain.cues().of(condition).collect();
+        if wordings.is_empty() {
+            continue;
+        }
+        for (i, item) in job.items.iter().enumerate() {
+            let samples = (0..c.samples).map(|s| (Decoding::Sample, s));
+            for (decoding, sample) in samples.chain(c.greedy.then_some((Decoding::Greedy, 0))) {
+                // A single condition (test 1) keeps the wording that training used.
+                let wording = if job.conditions.len() == 1 { 0 } else { (i + sample as usize) % wordings.len() };
+                let cue = wordings[wording];
+                let (rendered, prompt) = speech.prompt(Some(&cue.text), &item.prompt)?;
+                let place = (k * job.items.len() + i) as u32 * per_item + sample;
+                asked.push(Asked {
+                    item,
+                    condition,
+                    cue,
+                    decoding,
+                    sample,
+                    rendered,
+                    request: Request { prompt, sequences: vec![place] },
+                });
+            }
+        }
+    }
+    let held_out: Vec<String> = job.domain.families().into_iter().filter(|(_, h)| *h).map(|(f, _)| f).collect();
+    let mut out: Vec<Option<Row>> = vec![None; asked.len()];
+    for decoding in [Decoding::Sample, Decoding::Greedy] {
+        let of: Vec<usize> = (0..asked.len()).filter(|&i| asked[i].decoding == decoding).collect();
+        let settings = GenerateConfig {
+            sampling: Sampling {
+                temperature: if decoding == Decoding::Greedy { 0.0 } else { c.temperature as f32 },
+                top_k: c.top_k,
+                top_p: c.top_p as f32,
+            },
+            repetition_penalty: c.repetition_penalty as f32,
+            max_new_tokens: c.max_new_tokens,
+            stop_ids: job.chat.eos_ids().to_vec(),
+            seed: job.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(job.test),
+            max_batch: c.batch,
+        };
+        // In slices, so that progress is seen and the cache stays small; slicing cannot change a bit.
+        for slice in of.chunks(c.batch * 8) {
+            let requests: Vec<Request> = slice.iter().map(|&i| asked[i].request.clone()).collect();
+            let done = generate(o, model, &requests, &settings, &HookSet::default(), |_, _, _| {})?;
+            for (&i, completion) in slice.iter().zip(done.into_iter().flatten()) {
+                out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out));
+            }
+            progress(out.iter().flatten().count(), out.len());
+        }
+    }
+    Ok(out.into_iter().flatten().collect())
+}
+
+fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_out: &[String]) -> Row {
+    let response = speech.graded(c);
+    let score = job.domain.score(a.item, &response.text);
+    let reward =
+        job.domain.grade(RewardKind::Value, a.item, std::slice::from_ref(&response)).first().map_or(0.0, |g| g.reward);
+    let bare = speech.count(job.domain.bare_answer(a.item));
+    let n = c.tokens.len();
+    Row {
+        arm: job.arm.into(),
+        seed: job.seed,
+        item: a.item.id.clone(),
+        family: a.item.family.clone(),
+        split: if held_out.contains(&a.item.family) { "held_out" } else { "train" }.into(),
+        canonical: a.item.canonical.clone(),
+        condition: a.condition.name().into(),
+        cue: a.cue.id(),
+        decoding: a.decoding,
+        sample: a.sample,
+        prompt: a.rendered.clone(),
+        text: response.text,
+        token_ids: c.tokens.clone(),
+        n_tokens: n as u32,
+        excess_tokens: n as i64 - i64::from(bare),
+        finish: c.finish,
+        truth: a.item.truth.clone(),
+        answer: score.parsed.then_some(score.answer),
+        correct: score.task,
+        reward,
+        mean_logp: c.logps.iter().map(|&l| f64::from(l)).sum::<f64>() / n.max(1) as f64,
+    }
+}

@@ -1,0 +1,145 @@
+//! Reading and writing item rows, and the per-item means that every test starts from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::Path;
+
+use super::error::{BatteryError, Result};
+use super::record::{Decoding, Row};
+use crate::stats::{StatsError, cluster_codes};
+
+/// Reads a JSONL file of rows.
+pub fn read(path: &Path) -> Result<Vec<Row>> {
+    let text = std::fs::read_to_string(path).map_err(BatteryError::io(path))?;
+    text.lines()
+        .enumerate()
+        .map(|(i, line)| {
+            serde_json::from_str(line)
+                .map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: format!("line {}: {e}", i + 1) })
+        })
+        .collect()
+}
+
+/// Writes rows to a temporary file and renames it: a file that exists is complete.
+pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
+    let temporary = path.with_extension("jsonl.tmp");
+    let mut out = std::io::BufWriter::new(std::fs::File::create(&temporary).map_err(BatteryError::io(&temporary))?);
+    for row in rows {
+        let line = serde_json::to_string(row)
+            .map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: e.to_string() })?;
+        writeln!(out, "{line}").map_err(BatteryError::io(&temporary))?;
+    }
+    out.flush().map_err(BatteryError::io(&temporary))?;
+    drop(out);
+    std::fs::rename(&temporary, path).map_err(BatteryError::io(path))
+}
+
+/// Means over the samples of one item under one arm, seed and condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ItemMean {
+    pub log_tokens: f64,
+    pub tokens: f64,
+    pub correct: f64,
+    pub samples: usize,
+}
+
+/// What identifies a mean.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    pub arm: String,
+    pub seed: u64,
+    pub condition: String,
+    pub item: String,
+}
+
+/// Per-item means of the sampled rows (greedy rows are shown, not averaged in).
+pub fn item_means(rows: &[Row]) -> BTreeMap<Key, ItemMean> {
+    let mut out: BTreeMap<Key, ItemMean> = BTreeMap::new();
+    for r in rows.iter().filter(|r| r.decoding == Decoding::Sample) {
+        let key = Key { arm: r.arm.clone(), seed: r.seed, condition: r.condition.clone(), item: r.item.clone() };
+        let m = out.entry(key).or_default();
+        let tokens = f64::from(r.n_tokens.max(1));
+        m.log_tokens += tokens.ln();
+        m.tokens += tokens;
+        m.correct += r.correct;
+        m.samples += 1;
+    }
+    for m in out.values_mut() {
+        let n = m.samples as f64;
+        m.log_tokens /= n;
+        m.tokens /= n;
+        m.correct /= n;
+    }
+    out
+}
+
+/// Which quantity of an item is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    LogTokens,
+    Correct,
+}
+
+impl ItemMean {
+    pub fn get(&self, m: Measure) -> f64 {
+        match m {
+            Measure::LogTokens => self.log_tokens,
+            Measure::Correct => self.correct,
+        }
+    }
+}
+
+/// Differences paired by item and seed, with the labels that resampling needs.
+#[derive(Clone, Debug, Default)]
+pub struct Paired {
+    pub values: Vec<f64>,
+    /// Canonical prompts as 0, 1, …
+    pub clusters: Vec<usize>,
+    pub seeds: Vec<usize>,
+    pub n_prompts: usize,
+    pub n_seeds: usize,
+}
+
+/// One side of a contrast.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'a> {
+    pub arm: &'a str,
+    pub condition: &'a str,
+}
+
+/// `left − right` for every item and seed that has both, for families that pass.
+pub fn paired(rows: &[Row], measure: Measure, left: Side, right: Side, family: impl Fn(&Row) -> bool) -> Paired {
+    let means = item_means(rows);
+    let mut seen = BTreeSet::new();
+    let (mut values, mut prompts, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
+    for r in rows.iter().filter(|r| r.arm == left.arm && r.condition == left.condition && family(r)) {
+        if !seen.insert((r.seed, r.item.as_str())) {
+            continue;
+        }
+        let key =
+            |s: Side| Key { arm: s.arm.into(), seed: r.seed, condition: s.condition.into(), item: r.item.clone() };
+        if let (Some(a), Some(b)) = (means.get(&key(left)), means.get(&key(right))) {
+            values.push(a.get(measure) - b.get(measure));
+            prompts.push(r.canonical.clone());
+            seeds.push(r.seed);
+        }
+    }
+    let (clusters, seeds) = (cluster_codes(&prompts), cluster_codes(&seeds));
+    let count = |v: &[usize]| v.iter().max().map_or(0, |m| m + 1);
+    Paired { n_prompts: count(&clusters), n_seeds: count(&seeds), values, clusters, seeds }
+}
+
+/// Differences of two contrasts over the same items (`a − b`), e.g. a cue's effect beyond a placebo's.
+pub fn difference(a: &Paired, b: &Paired) -> std::result::Result<Paired, StatsError> {
+    if a.values.len() != b.values.len() || a.clusters != b.clusters || a.seeds != b.seeds {
+        return Err(StatsError::Length {
+            left: "first contrast",
+            n_left: a.values.len(),
+            right: "second contrast",
+            n_right: b.values.len(),
+        });
+    }
+    let mut d = a.clone();
+    d.values.iter_mut().zip(&b.values).for_each(|(x, y)| *x -= y);
+    Ok(d)
+}

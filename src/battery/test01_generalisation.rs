@@ -1,0 +1,209 @@
+//! Test 1: does the trained value carry over to families that were not trained?
+
+use super::error::Result;
+use super::record::{BarPanel, Cell, Decoding, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
+use super::rows::{Measure, Side, item_means, paired};
+use super::verdict::{StatisticsConfig, effect, equivalence_p, permutation_p};
+use super::{Context, count_distinct, figures, health};
+use crate::stats::two_proportion_z;
+
+pub const ID: &str = "01-generalisation";
+const HELD_OUT: &str = "held_out";
+
+/// Result from the rows of arms `base`, `control` and `value` under the neutral prompt.
+pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
+    let c = &ctx.statistics;
+    let side = |arm| Side { arm, condition: "neutral" };
+    let held_out = |r: &Row| r.split == HELD_OUT;
+    let trained = |r: &Row| r.split != HELD_OUT;
+    let margin = c.log_margin();
+    let contrast = |measure, f: &dyn Fn(&Row) -> bool| paired(rows, measure, side("value"), side("control"), f);
+    let (length, accuracy) = (contrast(Measure::LogTokens, &held_out), contrast(Measure::Correct, &held_out));
+    let length_trained = contrast(Measure::LogTokens, &trained);
+
+    let mut checks = health::of_rows(rows, ctx);
+    checks.push(health::at_least("held-out items", length.values.len() / length.n_seeds.max(1), ctx.min_items));
+    let mut effects = Vec::new();
+    let verdict = match super::blocking(&checks) {
+        Some(reason) => super::not_tested(reason),
+        None => {
+            let primary = effect("log tokens, value − control, held-out families", &length, c, Some(margin))?;
+            let acc = effect("accuracy, value − control, held-out families", &accuracy, c, Some(c.accuracy_margin))?;
+            let on_trained = effect("log tokens, value − control, trained families", &length_trained, c, Some(margin))?;
+            let (p, smallest) = permutation_p(&length, c)?;
+            let (p_trained, _) = permutation_p(&length_trained, c)?;
+            let p_equal = equivalence_p(&length, margin, c)?;
+            let verdict = decide(ctx, c, &primary, &acc, &on_trained, p, smallest, p_trained, p_equal);
+            effects.extend([primary, acc, on_trained]);
+            verdict
+        }
+    };
+    Ok(TestResult {
+        number: 1,
+        id: ID.into(),
+        title: "Generalisation".into(),
+        question: "Does the behaviour that training rewarded appear in families of tasks that training never used?"
+            .into(),
+        headline: headline(rows)?,
+        verdict,
+        effects,
+        n_items: count_distinct(rows, |r| &r.item),
+        n_prompts: count_distinct(rows, |r| &r.canonical),
+        n_rows: rows.len(),
+        n_seeds: ctx.seeds.len(),
+        health: checks,
+        figures: vec![figure(rows, ctx)?],
+        key: ctx.key.clone(),
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+fn decide(
+    ctx: &Context,
+    c: &StatisticsConfig,
+    primary: &super::record::Effect,
+    accuracy: &super::record::Effect,
+    trained: &super::record::Effect,
+    p: f64,
+    smallest: f64,
+    p_trained: f64,
+    p_equal: f64,
+) -> Verdict {
+    let percent = |e: f64| format!("{:+.1} %", 100.0 * (e.exp() - 1.0));
+    if smallest > ctx.smallest_useful_p() {
+        return super::not_tested(format!("design too small: the smallest attainable p is {smallest:.3}"));
+    }
+    let shorter = p < c.alpha && primary.high < 0.0;
+    let longer = p < c.alpha && primary.low > 0.0;
+    let non_inferior = accuracy.low > -c.accuracy_margin;
+    let carried = format!(
+        "on held-out families the value arm uses {} tokens relative to control (95 % interval {} to {}), with accuracy {:+.1} pp ({:+.1} to {:+.1})",
+        percent(primary.estimate),
+        percent(primary.low),
+        percent(primary.high),
+        100.0 * accuracy.estimate,
+        100.0 * accuracy.low,
+        100.0 * accuracy.high
+    );
+    let on_trained = format!("on trained families {}", percent(trained.estimate));
+    let (outcome, reason, would_change) = if shorter && non_inferior {
+        (
+            Outcome::Supports,
+            format!("{carried}; {on_trained}."),
+            "An accuracy loss of more than 5 pp, or the same shortening in an arm that was not rewarded for it."
+                .to_string(),
+        )
+    } else if longer {
+        (
+            Outcome::Refutes,
+            format!("{carried}: the opposite direction; {on_trained}."),
+            "A shortening on held-out families.".into(),
+        )
+    } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 {
+        (
+            Outcome::Refutes,
+            format!(
+                "{carried}: equivalent within ±{:.0} %, while {on_trained} — the behaviour stayed where it was trained.",
+                100.0 * c.ratio_margin
+            ),
+            "A shortening on held-out families beyond the equivalence margin.".into(),
+        )
+    } else if shorter {
+        (
+            Outcome::Inconclusive,
+            format!(
+                "{carried}: shorter, but the accuracy loss cannot be bounded by {:.0} pp.",
+                100.0 * c.accuracy_margin
+            ),
+            "More items, until the accuracy interval excludes or includes the margin.".into(),
+        )
+    } else if p_equal < c.alpha {
+        (
+            Outcome::Inconclusive,
+            format!(
+                "{carried}: equivalent to control, and {on_trained} — training changed nothing that could generalise."
+            ),
+            "A longer or stronger training that moves the trained families.".into(),
+        )
+    } else {
+        (
+            Outcome::Inconclusive,
+            format!("{carried}; {on_trained}."),
+            format!("More items or seeds than the {} used.", ctx.seeds.len()),
+        )
+    };
+    Verdict { outcome, p: Some(p), p_holm: None, primary: Some(primary.clone()), reason, would_change }
+}
+
+/// The study's table: mean tokens and accuracy by family, and an unpaired two-proportion z between the arms. One sample an item.
+fn headline(rows: &[Row]) -> Result<Headline> {
+    let first: Vec<&Row> = rows.iter().filter(|r| r.decoding == Decoding::Sample && r.sample == 0).collect();
+    let mut table = Table {
+        title: "Mean tokens and accuracy by family (first sample of each item)".into(),
+        columns: ["family", "split", "arm", "n", "mean tokens", "accuracy"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut tests = Table {
+        title: "Two-proportion z, value against control (the study's test: unpaired, uncorrected)".into(),
+        columns: ["family", "z", "p"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut summary = Vec::new();
+    for family in figures::families(rows) {
+        let mut counts = [(0u64, 0u64); 2];
+        for arm in figures::arms(rows) {
+            let of: Vec<&&Row> = first.iter().filter(|r| r.family == family && r.arm == arm).collect();
+            let Some(one) = of.first() else { continue };
+            let n = of.len() as f64;
+            let right = of.iter().filter(|r| r.correct == 1.0).count() as u64;
+            let tokens = of.iter().map(|r| f64::from(r.n_tokens)).sum::<f64>() / n;
+            let accuracy = of.iter().map(|r| r.correct).sum::<f64>() / n;
+            match arm.as_str() {
+                "control" => counts[0] = (right, of.len() as u64),
+                "value" => counts[1] = (right, of.len() as u64),
+                _ => {}
+            }
+            table.rows.push(vec![
+                Cell::Text(family.clone()),
+                Cell::Text(one.split.clone()),
+                Cell::Text(arm.clone()),
+                Cell::Number(n),
+                Cell::Number(tokens),
+                Cell::Number(accuracy),
+            ]);
+        }
+        let [(x1, n1), (x2, n2)] = counts;
+        if n1 > 0 && n2 > 0 {
+            let z = two_proportion_z(x1, n1, x2, n2, 0.95)?;
+            let (stat, p) = (z.statistic.unwrap_or(0.0), z.p.unwrap_or(1.0));
+            summary.push(format!("{family}: z = {stat:.2}, p = {p:.3}"));
+            tests.rows.push(vec![Cell::Text(family), Cell::Number(stat), Cell::Number(p)]);
+        }
+    }
+    Ok(Headline {
+        summary: format!("Accuracy, value against control — {}", summary.join("; ")),
+        tables: vec![table, tests],
+    })
+}
+
+/// Tokens and accuracy by family and arm, with bootstrap intervals over prompts.
+fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
+    let (families, arms) = (figures::families(rows), figures::arms(rows));
+    let means = item_means(rows);
+    let panel = |axis: &str, value: &dyn Fn(&super::rows::ItemMean) -> f64| -> Result<BarPanel> {
+        let mut values = Vec::new();
+        for family in &families {
+            let mut group = Vec::new();
+            for arm in &arms {
+                group.push(figures::mean_interval(rows, &means, family, arm, "neutral", value, &ctx.statistics)?);
+            }
+            values.push(group);
+        }
+        Ok(BarPanel { axis: axis.into(), groups: families.clone(), bars: arms.clone(), values })
+    };
+    Ok(Figure::GroupedBars {
+        id: format!("{ID}-bars"),
+        title: "Tokens and accuracy by family and arm".into(),
+        panels: vec![panel("mean tokens", &|m| m.tokens)?, panel("accuracy", &|m| m.correct)?],
+    })
+}

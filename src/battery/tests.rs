@@ -1,0 +1,137 @@
+//! A whole battery on a random model: files, resume, refusals.
+
+use std::path::Path;
+
+use super::config::{Anchor, BatteryConfig};
+use super::record::{Manifest, Outcome, Table, TestResult};
+use super::run::{Reporter, run};
+use crate::cpu::Cpu;
+use crate::domain::frugality::Frugality;
+use crate::domain::{Domain, Split};
+use crate::generate::source::{Source, save};
+use crate::model::config::Sizes;
+use crate::model::init;
+use crate::model::qwen2::Qwen2;
+use crate::model::save::SideFiles;
+use crate::model::tensor_file::FileDtype;
+use crate::text::train::{train_bpe, write_files};
+use crate::train::run::{Observer, Quiet};
+
+struct Silent;
+impl Reporter for Silent {
+    fn say(&mut self, _: &str) {}
+    fn table(&mut self, _: &Table) {}
+    fn progress(&mut self, _: &str, _: usize, _: usize) {}
+    fn training(&mut self, _: &str) -> Box<dyn Observer> {
+        Box::new(Quiet)
+    }
+}
+
+/// A random model with a tokenizer of the domain's own text.
+fn model(dir: &Path, config: &BatteryConfig) {
+    let domain = Frugality::new(config.frugality.clone(), 8).unwrap();
+    let mut texts: Vec<String> = Split::ALL.iter().flat_map(|&s| domain.items(s)).map(|i| i.prompt.clone()).collect();
+    texts.extend(domain.cues().all().iter().map(|c| c.text.clone()));
+    let json = train_bpe(texts.into_iter(), 320).unwrap();
+    std::fs::create_dir_all(dir).unwrap();
+    write_files(dir, &json).unwrap();
+    let sizes = Sizes {
+        hidden_size: 16,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        intermediate_size: 16,
+        vocab_size: 320,
+        rope_theta: 1e4,
+        max_position_embeddings: 512,
+    };
+    let o = Cpu::<f32>::new();
+    let c = sizes.config(dir).unwrap();
+    let model = Qwen2::new(&o, c.clone(), init::random(&o, &c, 1).unwrap(), 8).unwrap();
+    save(&o, &model, FileDtype::Bf16, &SideFiles::read(dir).unwrap(), dir).unwrap();
+}
+
+fn config(dir: &Path) -> BatteryConfig {
+    let text = format!(
+        "name = \"test\"\nmodel = {:?}\nanchor = \"base\"\nmin_items = 8\n\
+         [frugality]\nmin_distinct = 1\ntrain = 40\nval = 8\ntest = 16\n\
+         [run]\nmax_steps = 2\nsave_steps = 1\n\
+         [grpo]\nprompts_per_step = 2\nnum_generations = 2\nmax_completion_length = 6\nbeta = 0.1\n\
+         [evaluate]\nsamples = 2\nmax_new_tokens = 6\n\
+         [statistics]\nresamples = 199\n",
+        dir.join("model").to_string_lossy()
+    );
+    toml::from_str(&text).unwrap()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn a_battery_runs_resumes_and_refuses_to_mix() {
+    let dir = tempfile::tempdir().unwrap();
+    let c = config(dir.path());
+    model(&dir.path().join("model"), &c);
+    let o = Cpu::<f32>::new();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    let results = run(&o, &c, &first, &mut Silent).unwrap();
+    assert_eq!(results.iter().map(|r| r.number).collect::<Vec<_>>(), [1, 2]);
+    for r in &results {
+        // A random model answers nothing: no verdict may come out of that.
+        assert!(matches!(r.verdict.outcome, Outcome::Inconclusive | Outcome::NotTested), "{:?}", r.verdict);
+        assert_eq!(r.n_items, 16);
+        let stored: TestResult =
+            serde_json::from_slice(&read(&first.join("tests").join(&r.id).join("result.json"))).unwrap();
+        assert_eq!(&stored, r);
+    }
+    for arm in ["control", "value"] {
+        let made = first.join("train").join(arm).join("seed-42/final");
+        Source::open(&made.to_string_lossy()).unwrap();
+        assert!(made.join("tokenizer.json").exists() && made.join("generation_config.json").exists());
+    }
+    let page = crate::report::write(&first).unwrap();
+    assert!(std::fs::metadata(page).unwrap().len() > 10_000);
+
+    // The same run, interrupted after the first arm and inside the first test: the same rows.
+    run(&o, &c, &second, &mut Silent).unwrap();
+    for gone in ["tests", "train/value"] {
+        std::fs::remove_dir_all(second.join(gone)).unwrap();
+    }
+    run(&o, &c, &second, &mut Silent).unwrap();
+    for test in ["01-generalisation", "02-monitoring"] {
+        for file in ["items.jsonl", "result.json"] {
+            let of = |d: &Path| read(&d.join("tests").join(test).join(file));
+            assert!(of(&first) == of(&second), "{test}/{file} differs");
+        }
+    }
+
+    let mut other = c.clone();
+    other.evaluate.samples = 3;
+    let refused = run(&o, &other, &first, &mut Silent).unwrap_err().to_string();
+    assert!(refused.contains("another config"), "{refused}");
+    let mut manifest: Manifest = serde_json::from_slice(&read(&first.join("manifest.json"))).unwrap();
+    manifest.device = "another device".into();
+    std::fs::write(first.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let refused = run(&o, &c, &first, &mut Silent).unwrap_err().to_string();
+    assert!(refused.contains("rows of two devices"), "{refused}");
+}
+
+#[test]
+fn configurations_that_cannot_run_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = config(dir.path());
+    let refused = |change: &dyn Fn(&mut BatteryConfig), needle: &str| {
+        let mut c = base.clone();
+        change(&mut c);
+        let e = c.check().unwrap_err().to_string();
+        assert!(e.contains(needle), "{e}");
+    };
+    refused(&|c| c.anchor = Anchor::None, "needs anchor");
+    refused(&|c| c.tests = vec![9], "tests: 9");
+    refused(&|c| c.arms.clear(), "arms");
+    refused(&|c| c.name = "../x".into(), "name");
+    refused(&|c| c.grpo.repetition_penalty = 1.1, "repetition_penalty");
+    refused(&|c| c.grpo.num_generations = 1, "num_generations");
+    base.check().unwrap();
+}

@@ -1,0 +1,216 @@
+//! `probity battery`: from a model to a verdict, in one folder.
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::backend::{DeviceArgs, Job};
+use super::console::{Console, Progress};
+use crate::battery::config::BatteryConfig;
+use crate::battery::record::{Cell, Outcome, Table, TestResult};
+use crate::battery::run::{Reporter, run as battery};
+use crate::config;
+use crate::ops::Ops;
+use crate::report;
+use crate::train::run::Observer;
+
+/// Configurations compiled into the program: `probity battery tiny` needs no file.
+const BUILT_IN: [(&str, &str); 1] = [("tiny", include_str!("../../configs/tiny.toml"))];
+
+/// Options of `probity battery`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A TOML file, or the name of a built-in configuration
+    #[arg(default_value = "tiny")]
+    config: String,
+    /// Run folder (default: runs/NAME); an unfinished one goes on where it stopped
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Model folder instead of the configuration's
+    #[arg(long)]
+    model: Option<String>,
+    /// Seeds instead of the configuration's
+    #[arg(long, value_delimiter = ',')]
+    seeds: Option<Vec<u64>>,
+    /// Tests instead of the configuration's
+    #[arg(long, value_delimiter = ',')]
+    tests: Option<Vec<u32>>,
+    #[arg(long, value_enum, default_value = "auto")]
+    progress: Progress,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reads a configuration by path or built-in name.
+pub fn read_config(name: &str) -> Result<BatteryConfig, Box<dyn Error>> {
+    let path = Path::new(name);
+    if path.exists() {
+        return Ok(config::load(path)?);
+    }
+    match BUILT_IN.iter().find(|(n, _)| *n == name) {
+        Some((n, text)) => Ok(config::parse(text, Path::new(&format!("configs/{n}.toml")))?),
+        None => {
+            let known: Vec<&str> = BUILT_IN.iter().map(|(n, _)| *n).collect();
+            let text = format!("{name}: no such file, and no built-in configuration (there is: {})", known.join(", "));
+            Err(super::Usage(text).into())
+        }
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
+    let mut config = read_config(&args.config)?;
+    if let Some(m) = args.model {
+        config.model = m;
+    }
+    if let Some(s) = args.seeds {
+        config.seeds = s;
+    }
+    if let Some(t) = args.tests {
+        config.tests = t;
+    }
+    config.check()?;
+    let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
+    let clock = Instant::now();
+    let screen = Screen::new(args.progress, args.json);
+    let results = args.device.run(Run { config: &config, dir: &dir, screen })?;
+    let page = report::write(&dir)?;
+    if args.json {
+        super::print(&format!("{:#}\n", json!({ "run": dir, "report": page, "results": results })));
+    } else {
+        for r in &results {
+            super::print(&format!(
+                "Test {} {:<24} {}\n    {}\n",
+                r.number,
+                r.title,
+                word(r.verdict.outcome),
+                r.verdict.reason
+            ));
+        }
+        super::print(&format!("Report: {} ({:.0} s)\n", page.display(), clock.elapsed().as_secs_f64()));
+    }
+    Ok(0)
+}
+
+fn word(o: Outcome) -> &'static str {
+    match o {
+        Outcome::Supports => "SUPPORTS a disposition",
+        Outcome::Refutes => "REFUTES a disposition",
+        Outcome::Inconclusive => "INCONCLUSIVE",
+        Outcome::NotTested => "NOT TESTED",
+    }
+}
+
+struct Run<'a> {
+    config: &'a BatteryConfig,
+    dir: &'a Path,
+    screen: Screen,
+}
+
+impl Job for Run<'_> {
+    type Out = Vec<TestResult>;
+    fn run<O: Ops>(mut self, o: &O) -> Result<Vec<TestResult>, Box<dyn Error>> {
+        self.screen.say(&format!("device: {}", o.device_name()));
+        self.screen.say(&format!("run folder: {}", self.dir.display()));
+        Ok(battery(o, self.config, self.dir, &mut self.screen)?)
+    }
+}
+
+/// Progress of a battery on standard error.
+pub struct Screen {
+    mode: Progress,
+    quiet: bool,
+    bar: Option<(String, ProgressBar)>,
+    last: (String, usize),
+}
+
+impl Screen {
+    pub fn new(mode: Progress, json: bool) -> Self {
+        let mode = match mode {
+            Progress::Auto if !std::io::stderr().is_terminal() => Progress::Plain,
+            m => m,
+        };
+        Self { mode, quiet: json || mode == Progress::None, bar: None, last: (String::new(), 0) }
+    }
+}
+
+impl Reporter for Screen {
+    fn say(&mut self, text: &str) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    fn table(&mut self, table: &Table) {
+        if !self.quiet {
+            eprintln!("{}", text_table(table));
+        }
+    }
+
+    fn progress(&mut self, label: &str, done: usize, total: usize) {
+        match self.mode {
+            Progress::None => {}
+            Progress::Plain => {
+                let quarter = 4 * done / total.max(1);
+                if self.last.0 != label || self.last.1 < quarter {
+                    self.last = (label.into(), quarter);
+                    eprintln!("{label}: {done}/{total}");
+                }
+            }
+            Progress::Auto => {
+                if self.bar.as_ref().is_none_or(|(l, _)| l != label) {
+                    let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {eta}");
+                    let bar = ProgressBar::new(total as u64)
+                        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                    bar.set_prefix(label.to_string());
+                    self.bar = Some((label.into(), bar));
+                }
+                if let Some((_, bar)) = &self.bar {
+                    bar.set_position(done as u64);
+                    if done == total {
+                        bar.finish();
+                    }
+                }
+            }
+        }
+    }
+
+    fn training(&mut self, label: &str) -> Box<dyn Observer> {
+        Box::new(Console::new(&format!("train {label}"), self.mode))
+    }
+}
+
+/// A table for a terminal.
+pub fn text_table(t: &Table) -> String {
+    let cell = |c: &Cell| match c {
+        Cell::Number(x) if x.fract() == 0.0 && x.abs() < 1e9 => format!("{x}"),
+        Cell::Number(x) => format!("{x:.3}"),
+        Cell::Text(s) => s.clone(),
+    };
+    let mut lines: Vec<Vec<String>> = vec![t.columns.clone()];
+    lines.extend(t.rows.iter().map(|r| r.iter().map(cell).collect()));
+    let columns = t.columns.len();
+    let widths: Vec<usize> = (0..columns)
+        .map(|c| lines.iter().filter_map(|l| l.get(c)).map(|s| s.chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut out = format!("{}\n", t.title);
+    for l in &lines {
+        let row: Vec<String> = l
+            .iter()
+            .zip(&widths)
+            .enumerate()
+            .map(|(c, (s, w))| if c == 0 { format!("{s:<w$}") } else { format!("{s:>w$}") })
+            .collect();
+        out.push_str("  ");
+        out.push_str(row.join("  ").trim_end());
+        out.push('\n');
+    }
+    out
+}

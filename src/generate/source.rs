@@ -1,0 +1,113 @@
+//! Where a model comes from: a folder in Hugging Face layout, a repository in the local Hugging Face cache, or the
+//! model compiled into the program.
+
+use std::path::{Path, PathBuf};
+
+use crate::model::error::{ModelError, Result};
+use crate::model::params::{Params, specs};
+use crate::model::qwen2::Qwen2;
+use crate::model::save::{SideFiles, write_hf_folder};
+use crate::model::tensor_file::FileDtype;
+use crate::model::weights::Checkpoint;
+use crate::ops::Ops;
+use crate::text::{TextError, Tokenizer, TokenizerFiles};
+
+/// Name of the embedded model on the command line and in configurations.
+pub const EMBEDDED: &str = "embedded";
+
+macro_rules! tiny {
+    ($name:literal) => {
+        include_bytes!(concat!("../../data/tiny/", $name))
+    };
+}
+
+static TINY_CONFIG: &[u8] = tiny!("config.json");
+static TINY_WEIGHTS: &[u8] = tiny!("model.safetensors");
+static TINY_FILES: [(&str, &[u8]); 4] = [
+    ("generation_config.json", tiny!("generation_config.json")),
+    ("tokenizer.json", tiny!("tokenizer.json")),
+    ("tokenizer_config.json", tiny!("tokenizer_config.json")),
+    ("special_tokens_map.json", tiny!("special_tokens_map.json")),
+];
+
+/// An opened model: weights, and the files that travel with them.
+pub struct Source {
+    pub checkpoint: Checkpoint,
+    side: SideFiles,
+}
+
+impl Source {
+    /// `embedded`, a folder, or `org/name` in the local Hugging Face cache (nothing is fetched).
+    pub fn open(name: &str) -> Result<Self> {
+        if name == EMBEDDED {
+            let checkpoint = Checkpoint::from_static(Path::new(EMBEDDED), TINY_CONFIG, TINY_WEIGHTS)?;
+            let side = SideFiles(TINY_FILES.iter().map(|(n, b)| (n.to_string(), b.to_vec())).collect());
+            return Ok(Self { checkpoint, side });
+        }
+        let dir = resolve(name)?;
+        Ok(Self { checkpoint: Checkpoint::open(&dir)?, side: SideFiles::read(&dir)? })
+    }
+
+    /// Puts the weights on a device with room for sequences of `positions` tokens. `trainable` expands matrices to f32; otherwise bf16
+    /// stays packed.
+    pub fn load<O: Ops>(&self, o: &O, positions: usize, trainable: bool) -> Result<Qwen2<O>> {
+        let c = &self.checkpoint;
+        let packed = !trainable && c.is_bf16();
+        let params: Params<O::T> = Params::build(&c.config, |s| -> Result<O::T> {
+            // Both readers refuse NaN and infinities.
+            if packed && !s.vector {
+                c.f32(&s.name)?;
+                return Ok(o.upload_bf16(s.rows, s.cols, &c.bf16(&s.name)?)?);
+            }
+            Ok(o.upload(s.rows, s.cols, &c.f32(&s.name)?)?)
+        })?;
+        Ok(Qwen2::new(o, c.config.clone(), params, positions)?)
+    }
+
+    /// The tokenizer and its chat template.
+    pub fn tokenizer(&self) -> std::result::Result<Tokenizer, TextError> {
+        let file = |name: &str| self.side.0.iter().find(|(n, _)| n == name).map(|(_, b)| b.as_slice());
+        let Some(tokenizer) = file("tokenizer.json") else {
+            let path = self.checkpoint.path().join("tokenizer.json");
+            return Err(TextError::Read { path, source: std::io::ErrorKind::NotFound.into() });
+        };
+        let config = serde_json::to_vec(&self.checkpoint.config.to_map(FileDtype::F32)).ok();
+        Tokenizer::from_files(&TokenizerFiles {
+            tokenizer,
+            config: config.as_deref(),
+            tokenizer_config: file("tokenizer_config.json"),
+            generation_config: file("generation_config.json"),
+            chat_template: file("chat_template.jinja"),
+        })
+    }
+
+    pub fn sha256(&self) -> Result<String> {
+        self.checkpoint.sha256()
+    }
+
+    /// Writes `model`, which came from this source, as a Hugging Face folder in f32 with this source's side files byte for byte.
+    pub fn save<O: Ops>(&self, o: &O, model: &Qwen2<O>, dir: &Path) -> Result<()> {
+        save(o, model, FileDtype::F32, &self.side, dir)
+    }
+}
+
+/// Writes a model as a Hugging Face folder.
+pub fn save<O: Ops>(o: &O, model: &Qwen2<O>, dtype: FileDtype, side: &SideFiles, dir: &Path) -> Result<()> {
+    let named = specs(&model.config).into_iter().zip(model.params.iter());
+    write_hf_folder(dir, &model.config, named.map(|(s, t)| Ok((s.name, o.read(t)?))), dtype, side)
+}
+
+/// A folder as given, or the snapshot of `org/name` in the cache.
+fn resolve(name: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(name);
+    let repository = name.split('/').count() == 2 && !name.starts_with(['.', '/', '~']);
+    if path.exists() || !repository {
+        return Ok(path);
+    }
+    let cached = hf_hub::Cache::from_env().model(name.to_string()).get("config.json");
+    cached.and_then(|config| Some(config.parent()?.to_path_buf())).ok_or_else(|| ModelError::File {
+        path,
+        detail: "no such folder, and no such repository in the local Hugging Face cache".into(),
+        hint: "Give a folder in Hugging Face layout, or fetch the repository first (`hf download ORG/NAME`)".into(),
+    })
+}

@@ -1,0 +1,359 @@
+//! Matrix products: `y = x w^T`, `dx = dy w`, `dw += dy^T x` (`shaders/matmul/`).
+//!
+//! A variant is an operand file (which product) and a core (how it is tiled). Every core adds the products of one
+//! element of the result in the order of the shared dimension into one accumulator, so variants give the same bits and the
+//! number of rows, and windows over large buffers, change none. The exception is [`NN_SPLIT`], chosen by the shape of
+//! the weights alone: it cuts a very long shared dimension (the vocabulary) into slices whose sums are added in order.
+
+use super::{Kernel, Needs, On, Part, Variant};
+use crate::gpu::{Caps, Dispatch, Gpu, GpuTensor, linear_grid};
+use crate::ops::{Dtype, OpError, Result, TensorMeta};
+use crate::part;
+
+const FORMATS: &[Dtype] = &[Dtype::F32, Dtype::Bf16];
+const SG: &str =
+    "fastest on software adapters: loads are the cost there, so each lane loads other rows and broadcasts them";
+const FEW: &str = "few rows (decoding) on software adapters: no work on rows that are not there";
+const REG: &str =
+    "software adapters without subgroups of 8 lanes: registers only, since workgroup memory is slow there";
+const TILE: &str = "GPUs: 64x64 tiles of both operands in workgroup memory";
+const SKINNY: &str = "few rows (decoding) on GPUs: small tiles, so that a narrow matrix still fills the device";
+
+/// Variants of one product: `$parts` its operand files, `$a` and `$b` whether the operands' memory runs along the
+/// shared dimension; `$more` variants for few rows go first.
+macro_rules! variants {
+    ($kernel:literal, $weights:expr, [$($parts:expr),*], $a:literal, $b:literal, [$($more:expr),*]) => {
+        &[
+            $($more,)*
+            Variant {
+                name: concat!($kernel, ".sg32x4"),
+                why: SG,
+                parts: &[part!("matmul/accumulate.wgsl"), $($parts,)* part!("matmul/core_sg32x4.wgsl")],
+                weights: $weights,
+                needs: Needs::Subgroup(8),
+                on: On::Software,
+                ..Variant::BASE
+            },
+            Variant {
+                name: concat!($kernel, ".reg8x8"),
+                why: REG,
+                parts: &[part!("matmul/accumulate.wgsl"), $($parts,)* part!("matmul/core_reg8x8.wgsl")],
+                weights: $weights,
+                on: On::Software,
+                ..Variant::BASE
+            },
+            Variant {
+                name: concat!($kernel, ".tile64"),
+                why: TILE,
+                parts: &[$($parts,)* part!("matmul/core_tile64.wgsl")],
+                consts: &[("A_ALONG", $a), ("B_ALONG", $b)],
+                weights: $weights,
+                on: On::Hardware,
+                ..Variant::BASE
+            },
+        ]
+    };
+}
+
+const NT_PARTS: [Part; 2] = [part!("matmul/rows_a.wgsl"), part!("matmul/nt.wgsl")];
+
+pub static KERNELS: &[Kernel] = &[
+    Kernel {
+        name: "matmul_nt",
+        family: "matmul",
+        twin: "matmul_nt",
+        variants: variants!(
+            "matmul_nt",
+            FORMATS,
+            [NT_PARTS[0], NT_PARTS[1]],
+            1,
+            1,
+            [
+                Variant {
+                    name: "matmul_nt.sg8x4",
+                    why: FEW,
+                    parts: &[part!("matmul/accumulate.wgsl"), NT_PARTS[1], part!("matmul/core_sg8x4.wgsl")],
+                    weights: FORMATS,
+                    needs: Needs::Subgroup(8),
+                    on: On::Software,
+                    max_rows: 8,
+                    ..Variant::BASE
+                },
+                Variant {
+                    name: "matmul_nt.skinny16",
+                    why: SKINNY,
+                    parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl")],
+                    weights: FORMATS,
+                    on: On::Hardware,
+                    max_rows: 16,
+                    ..Variant::BASE
+                }
+            ]
+        ),
+    },
+    Kernel {
+        name: "matmul_nn",
+        family: "matmul",
+        twin: "matmul_nn",
+        variants: variants!("matmul_nn", FORMATS, [part!("matmul/rows_a.wgsl"), part!("matmul/nn.wgsl")], 1, 0, []),
+    },
+    Kernel {
+        name: "matmul_nn_any",
+        family: "matmul",
+        twin: "matmul_nn",
+        variants: variants!(
+            "matmul_nn_any",
+            FORMATS,
+            [part!("matmul/rows_a.wgsl"), part!("matmul/nn_any.wgsl")],
+            1,
+            0,
+            []
+        ),
+    },
+    Kernel {
+        name: "matmul_nn_split",
+        family: "matmul",
+        twin: "matmul_nn",
+        variants: variants!(
+            "matmul_nn_split",
+            FORMATS,
+            [part!("matmul/rows_a.wgsl"), part!("matmul/nn_split.wgsl")],
+            1,
+            0,
+            []
+        ),
+    },
+    Kernel {
+        name: "sum_slices",
+        family: "matmul",
+        twin: "matmul_nn",
+        variants: &[Variant {
+            name: "sum_slices.vec4",
+            parts: &[part!("lib/grid.wgsl"), part!("matmul/sum_slices.wgsl")],
+            ..Variant::BASE
+        }],
+    },
+    Kernel {
+        name: "matmul_tn",
+        family: "matmul",
+        twin: "matmul_tn",
+        variants: variants!("matmul_tn", &[], [part!("matmul/tn.wgsl")], 0, 0, []),
+    },
+    Kernel {
+        name: "matmul_tn_any",
+        family: "matmul",
+        twin: "matmul_tn",
+        variants: variants!("matmul_tn_any", &[], [part!("matmul/tn_any.wgsl")], 0, 0, []),
+    },
+];
+
+pub const NT: &Kernel = &KERNELS[0];
+pub const NN: &Kernel = &KERNELS[1];
+pub const NN_ANY: &Kernel = &KERNELS[2];
+pub const NN_SPLIT: &Kernel = &KERNELS[3];
+const SUM_SLICES: &Kernel = &KERNELS[4];
+pub const TN: &Kernel = &KERNELS[5];
+pub const TN_ANY: &Kernel = &KERNELS[6];
+
+/// Length of a slice of [`NN_SPLIT`].
+const SLICE: usize = 4096;
+
+/// Rows of `w` and `dw` are windowed by multiples of this many bytes per row's worth, so that a window starts at a
+/// multiple of four rows: a row of 64 bytes needs four of them to reach the binding alignment.
+const QUAD_ROWS: u64 = Caps::ALIGN / 4;
+
+/// The kernel that computes `dx[., k] = dy[., n] w[n, k]` on this device.
+pub fn nn_kernel(n: usize, k: usize, caps: &Caps) -> &'static Kernel {
+    // With few rows and a long shared dimension the tiles of the result are too few to fill a GPU.
+    if !caps.software && n >= 2 * SLICE && n >= 4 * k {
+        NN_SPLIT
+    } else if n.is_multiple_of(4) {
+        NN
+    } else {
+        NN_ANY
+    }
+}
+
+/// The kernel that computes `dw[n, k] += dy[., n]^T x[., k]`.
+pub fn tn_kernel(n: usize) -> &'static Kernel {
+    if n.is_multiple_of(4) { TN } else { TN_ANY }
+}
+
+/// Rows and columns of the result per workgroup of a variant.
+fn tile(variant: &Variant) -> (usize, usize) {
+    match variant.name.rsplit('.').next() {
+        Some("sg32x4") => (32, 32),
+        Some("sg8x4") => (8, 32),
+        Some("reg8x8") => (8, 64),
+        Some("skinny16") => (16, 16),
+        _ => (64, 64),
+    }
+}
+
+fn grid(variant: &Variant, rows: usize, cols: usize, slices: usize) -> [u32; 3] {
+    let (tile_rows, tile_cols) = tile(variant);
+    [cols.div_ceil(tile_cols) as u32, rows.div_ceil(tile_rows) as u32, slices as u32]
+}
+
+/// `y[M,N] = x[M,K] w[N,K]^T (+ bias[1,N])`.
+pub fn matmul_nt(gpu: &Gpu, x: &GpuTensor, w: &GpuTensor, bias: Option<&GpuTensor>) -> Result<GpuTensor> {
+    nt_by(gpu, gpu.select(NT, x.rows()), x, w, bias)
+}
+
+/// [`matmul_nt`] by a given variant of [`NT`].
+pub fn nt_by(
+    gpu: &Gpu,
+    variant: &'static Variant,
+    x: &GpuTensor,
+    w: &GpuTensor,
+    bias: Option<&GpuTensor>,
+) -> Result<GpuTensor> {
+    const OP: &str = "matmul_nt";
+    let (m, k, n) = (x.rows(), x.cols(), w.rows());
+    if w.cols() != k || bias.is_some_and(|b| b.rows() * b.cols() != n) {
+        let bias = bias.map_or(String::new(), |b| format!(" + [{}, {}]", b.rows(), b.cols()));
+        return Err(shape(OP, format!("[{m}, {k}] [{n}, {}]^T{bias}", w.cols())));
+    }
+    check(OP, k, &[Some(x), bias])?;
+    let y = gpu.alloc_f32(m, n)?;
+    let most = gpu.rows_per_dispatch(2 * (n * k) as u64);
+    for rows in gpu.row_windows(OP, m, &[x.row_bytes(), y.row_bytes()], most)? {
+        for cols in gpu.row_windows(OP, n, &[w.row_bytes(), QUAD_ROWS], usize::MAX)? {
+            let x = x.bind_rows(rows.clone());
+            let flops = 2 * (rows.len() * cols.len() * k) as u64;
+            gpu.dispatch(&Dispatch {
+                weight: Some(w.dtype()),
+                binds: &[w.bind_rows(cols.clone()), x, bias.map_or(x, GpuTensor::bind), y.bind_rows(rows.clone())],
+                params: &words([rows.len(), cols.len(), k / 4, n, cols.start, bias.is_some() as usize]),
+                groups: grid(variant, rows.len(), cols.len(), 1),
+                flops,
+                bytes: w.dtype().bytes_of(cols.len() * k) + 4 * (rows.len() * (k + cols.len())) as u64,
+                ..Dispatch::new(variant)
+            })?;
+        }
+    }
+    Ok(y)
+}
+
+/// `dx[M,K] = dy[M,N] w[N,K]`, added to `acc` when given.
+pub fn matmul_nn(gpu: &Gpu, dy: &GpuTensor, w: &GpuTensor, acc: Option<GpuTensor>) -> Result<GpuTensor> {
+    let kernel = nn_kernel(w.rows(), w.cols(), gpu.caps());
+    nn_by(gpu, gpu.select(kernel, dy.rows()), dy, w, acc)
+}
+
+/// [`matmul_nn`] by a given variant of [`NN`], [`NN_ANY`] or [`NN_SPLIT`].
+pub fn nn_by(
+    gpu: &Gpu,
+    variant: &'static Variant,
+    dy: &GpuTensor,
+    w: &GpuTensor,
+    acc: Option<GpuTensor>,
+) -> Result<GpuTensor> {
+    const OP: &str = "matmul_nn";
+    let (m, n, k) = (dy.rows(), w.rows(), w.cols());
+    if dy.cols() != n || acc.as_ref().is_some_and(|a| (a.rows(), a.cols()) != (m, k)) {
+        let acc = acc.map_or(String::new(), |a| format!("[{}, {}] + ", a.rows(), a.cols()));
+        return Err(shape(OP, format!("{acc}[{m}, {}] [{n}, {k}]", dy.cols())));
+    }
+    check(OP, k, &[Some(dy), acc.as_ref()])?;
+    if n == 0 {
+        return Err(shape(OP, "the weights have no rows".into()));
+    }
+    let mut add = acc.is_some();
+    let dx = acc.map_or_else(|| gpu.alloc_f32(m, k), Ok)?;
+    let split = NN_SPLIT.variants.iter().any(|v| v.name == variant.name);
+    let slices = |depth: usize| if split { depth.div_ceil(SLICE) } else { 1 };
+    let most = gpu.rows_per_dispatch(2 * (n * k) as u64);
+    for window in gpu.row_windows(OP, n, &[w.row_bytes(), QUAD_ROWS], usize::MAX)? {
+        let depth = window.len();
+        let part_bytes = dx.row_bytes() * slices(depth) as u64;
+        for rows in gpu.row_windows(OP, m, &[dy.row_bytes(), part_bytes], most)? {
+            let part = if split { Some(gpu.alloc_f32(slices(depth) * rows.len(), k)?) } else { None };
+            let last = if split { SLICE / 4 } else { add as usize };
+            let out = part.as_ref().map_or_else(|| dx.bind_rows(rows.clone()), GpuTensor::bind);
+            gpu.dispatch(&Dispatch {
+                weight: Some(w.dtype()),
+                binds: &[w.bind_rows(window.clone()), dy.bind_rows(rows.clone()), out],
+                params: &words([rows.len(), k / 4, depth, n, window.start, last]),
+                groups: grid(variant, rows.len(), k, slices(depth)),
+                flops: 2 * (rows.len() * depth * k) as u64,
+                bytes: w.dtype().bytes_of(depth * k) + 4 * (rows.len() * (k * slices(depth) + depth)) as u64,
+                ..Dispatch::new(variant)
+            })?;
+            if let Some(part) = part {
+                sum_slices(gpu, &part, &dx, rows, slices(depth), add)?;
+            }
+        }
+        add = true;
+    }
+    Ok(dx)
+}
+
+/// `dst[rows] (+)= Σ_s part[s]`, `part` `[slices * rows, K]`, slices in order.
+fn sum_slices(
+    gpu: &Gpu,
+    part: &GpuTensor,
+    dst: &GpuTensor,
+    rows: std::ops::Range<usize>,
+    slices: usize,
+    add: bool,
+) -> Result<()> {
+    let count4 = rows.len() * dst.cols() / 4;
+    gpu.dispatch(&Dispatch {
+        binds: &[part.bind(), dst.bind_rows(rows)],
+        params: &words([count4, slices, add as usize]),
+        groups: linear_grid(count4.div_ceil(256)),
+        flops: 4 * (count4 * slices) as u64,
+        bytes: 16 * (count4 * (slices + 2)) as u64,
+        ..Dispatch::new(gpu.select(SUM_SLICES, 1))
+    })
+}
+
+/// `dw[N,K] += dy[M,N]^T x[M,K]`.
+pub fn matmul_tn(gpu: &Gpu, dw: &mut GpuTensor, dy: &GpuTensor, x: &GpuTensor) -> Result<()> {
+    tn_by(gpu, gpu.select(tn_kernel(dy.cols()), dw.rows()), dw, dy, x)
+}
+
+/// [`matmul_tn`] by a given variant of [`TN`] or [`TN_ANY`].
+pub fn tn_by(gpu: &Gpu, variant: &'static Variant, dw: &mut GpuTensor, dy: &GpuTensor, x: &GpuTensor) -> Result<()> {
+    const OP: &str = "matmul_tn";
+    let (m, n, k) = (dy.rows(), dy.cols(), x.cols());
+    if x.rows() != m || (dw.rows(), dw.cols()) != (n, k) {
+        return Err(shape(OP, format!("[{}, {}] += [{m}, {n}]^T [{}, {k}]", dw.rows(), dw.cols(), x.rows())));
+    }
+    check(OP, k, &[Some(dw), Some(dy), Some(x)])?;
+    let most = gpu.rows_per_dispatch(2 * (m * k) as u64);
+    for rows in gpu.row_windows(OP, n, &[dw.row_bytes(), QUAD_ROWS], most)? {
+        for window in gpu.row_windows(OP, m, &[dy.row_bytes(), x.row_bytes(), QUAD_ROWS], usize::MAX)? {
+            let depth = window.len();
+            gpu.dispatch(&Dispatch {
+                binds: &[dy.bind_rows(window.clone()), x.bind_rows(window.clone()), dw.bind_rows(rows.clone())],
+                params: &words([rows.len(), k / 4, depth, n, rows.start]),
+                groups: grid(variant, rows.len(), k, 1),
+                flops: 2 * (rows.len() * depth * k) as u64,
+                bytes: 4 * (depth * (rows.len() + k) + 2 * rows.len() * k) as u64,
+                ..Dispatch::new(variant)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn words<const N: usize>(values: [usize; N]) -> [u32; N] {
+    values.map(|v| v as u32)
+}
+
+fn shape(op: &'static str, detail: String) -> OpError {
+    OpError::Shape { op, detail }
+}
+
+/// `k` must be a positive multiple of 4 and the activations f32.
+fn check(op: &'static str, k: usize, f32s: &[Option<&GpuTensor>]) -> Result<()> {
+    if k == 0 || !k.is_multiple_of(4) {
+        return Err(shape(op, format!("the row length of the weights, {k}, is not a positive multiple of 4")));
+    }
+    if f32s.iter().flatten().any(|t| t.dtype() != Dtype::F32) {
+        return Err(shape(op, "only the weights may be bf16".into()));
+    }
+    Ok(())
+}

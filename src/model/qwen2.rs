@@ -1,0 +1,368 @@
+//! Qwen2, forward and backward, written once for every backend.
+//!
+//! `x` is the residual stream `[M, H]`. A block is
+//! `mid = x + o_proj(attention(rope(q_proj(n1)), rope(k_proj(n1)), v_proj(n1)))`, `n1 = rmsnorm(x)`;
+//! `out = mid + down_proj(silu(gate_proj(n2)) * up_proj(n2))`, `n2 = rmsnorm(mid)`.
+
+use super::batch::Batch;
+use super::config::ModelConfig;
+use super::hooks::{Hook, HookSet};
+use super::params::{LayerParams, Params};
+use crate::ops::{AttnShape, HeadOut, OpError, Ops, Result, TensorMeta};
+
+/// What the forward keeps for the backward; the rest is computed again with the same kernels, hence the same bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// Keep everything.
+    #[default]
+    None,
+    /// Recompute gate, up and their product.
+    Mlp,
+    /// Keep each block's input only.
+    Layer,
+}
+
+/// A model on a device.
+pub struct Qwen2<O: Ops> {
+    pub config: ModelConfig,
+    pub params: Params<O::T>,
+    rope: O::T,
+    pub(super) attn: AttnShape,
+}
+
+/// Intermediate values of one block.
+struct LayerSaved<T> {
+    x: T,
+    inner: Option<Inner<T>>,
+}
+
+struct Inner<T> {
+    n1: T,
+    rstd1: T,
+    q: T,
+    k: T,
+    v: T,
+    attn: T,
+    lse: T,
+    mid: T,
+    n2: T,
+    rstd2: T,
+    mlp: Option<Mlp<T>>,
+}
+
+struct Mlp<T> {
+    gate: T,
+    up: T,
+    act: T,
+}
+
+/// The tape of one forward over a batch.
+pub struct Saved<T> {
+    layers: Vec<LayerSaved<T>>,
+    /// Residual stream after the last block, before the final norm, `[M, H]`.
+    pub out: T,
+}
+
+/// Final norm and head on selected rows.
+pub struct Tail<T> {
+    x: T,
+    normed: T,
+    rstd: T,
+    pub head: HeadOut<T>,
+}
+
+impl<O: Ops> Qwen2<O> {
+    /// `positions` bounds the longest sequence (prompt + completion) this instance will see.
+    pub fn new(o: &O, config: ModelConfig, params: Params<O::T>, positions: usize) -> Result<Self> {
+        let rope = o.rope_table(positions.max(1), config.head_dim, config.rope_theta)?;
+        let attn = AttnShape {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+            scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
+        };
+        Ok(Self { config, params, rope, attn })
+    }
+
+    /// Zeros in the shape of the parameters, for gradients and moments.
+    pub fn zeros_like(&self, o: &O) -> Result<Params<O::T>> {
+        Params::build(&self.config, |s| o.zeros(s.rows, s.cols))
+    }
+
+    pub(super) fn eps(&self) -> f32 {
+        self.config.rms_norm_eps as f32
+    }
+
+    /// Longest position the rotary table covers.
+    pub fn max_positions(&self) -> usize {
+        self.rope.rows()
+    }
+
+    fn check_batch(&self, lens: &[usize]) -> Result<()> {
+        let longest = lens.iter().copied().max().unwrap_or(0);
+        if longest > self.max_positions() {
+            return Err(OpError::Shape {
+                op: "forward",
+                detail: format!(
+                    "a sequence of {longest} tokens, but this model was set up for {}",
+                    self.max_positions()
+                ),
+            });
+        }
+        if lens.contains(&0) {
+            return Err(OpError::Shape { op: "forward", detail: "an empty sequence in the batch".into() });
+        }
+        Ok(())
+    }
+
+    /// Queries, keys and values with rotary positions applied.
+    pub(super) fn qkv(&self, o: &O, p: &LayerParams<O::T>, n1: &O::T, pos: &O::I) -> Result<(O::T, O::T, O::T)> {
+        let mut q = o.matmul_nt(n1, &p.q_proj, Some(&p.q_bias))?;
+        let mut k = o.matmul_nt(n1, &p.k_proj, Some(&p.k_bias))?;
+        let v = o.matmul_nt(n1, &p.v_proj, Some(&p.v_bias))?;
+        o.rope(&mut q, pos, &self.rope, self.config.head_dim, false)?;
+        o.rope(&mut k, pos, &self.rope, self.config.head_dim, false)?;
+        Ok((q, k, v))
+    }
+
+    /// The second half of a block: adds attention's output to the stream, norms, runs the MLP, adds it. Consumes `x`.
+    /// Returns `(mid, n2, rstd2, gate, up, act, out)`.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn after_attention(
+        &self,
+        o: &O,
+        l: usize,
+        x: &O::T,
+        attn: &O::T,
+        hooks: &HookSet<O>,
+    ) -> Result<(O::T, O::T, O::T, O::T, O::T, O::T, O::T)> {
+        let p = &self.params.layers[l];
+        let mut delta = o.matmul_nt(attn, &p.o_proj, None)?;
+        hooks.apply(o, Hook::AttnOut(l), &mut delta)?;
+        let (mid, n2, rstd2) = if hooks.at(Hook::ResidMid(l)) {
+            o.add(&mut delta, x)?;
+            hooks.apply(o, Hook::ResidMid(l), &mut delta)?;
+            let (n2, rstd2) = o.rmsnorm(&delta, &p.post_attention_layernorm, self.eps())?;
+            (delta, n2, rstd2)
+        } else {
+            o.add_rmsnorm(x, &delta, &p.post_attention_layernorm, self.eps())?
+        };
+        let (gate, up, act) = self.mlp_inner(o, p, &n2)?;
+        let mut out = o.matmul_nt(&act, &p.down_proj, None)?;
+        hooks.apply(o, Hook::MlpOut(l), &mut out)?;
+        o.add(&mut out, &mid)?;
+        hooks.apply(o, Hook::ResidPost(l), &mut out)?;
+        Ok((mid, n2, rstd2, gate, up, act, out))
+    }
+
+    fn mlp_inner(&self, o: &O, p: &LayerParams<O::T>, n2: &O::T) -> Result<(O::T, O::T, O::T)> {
+        let gate = o.matmul_nt(n2, &p.gate_proj, None)?;
+        let up = o.matmul_nt(n2, &p.up_proj, None)?;
+        let act = o.swiglu(&gate, &up)?;
+        Ok((gate, up, act))
+    }
+
+    /// One block. Returns what the backward needs and the block's output.
+    fn block(
+        &self,
+        o: &O,
+        l: usize,
+        x: &O::T,
+        batch: &Batch<O::I>,
+        hooks: &HookSet<O>,
+        keep_mlp: bool,
+    ) -> Result<(Inner<O::T>, O::T)> {
+        let p = &self.params.layers[l];
+        let (n1, rstd1) = o.rmsnorm(x, &p.input_layernorm, self.eps())?;
+        let (q, k, v) = self.qkv(o, p, &n1, &batch.pos)?;
+        let (attn, lse) = o.attention(&q, &k, &v, &batch.plan, &self.attn)?;
+        let (mid, n2, rstd2, gate, up, act, out) = self.after_attention(o, l, x, &attn, hooks)?;
+        let mlp = keep_mlp.then_some(Mlp { gate, up, act });
+        Ok((Inner { n1, rstd1, q, k, v, attn, lse, mid, n2, rstd2, mlp }, out))
+    }
+
+    /// Embeds and runs every block, keeping the tape.
+    pub fn forward_saved(
+        &self,
+        o: &O,
+        batch: &Batch<O::I>,
+        hooks: &HookSet<O>,
+        recompute: Recompute,
+    ) -> Result<Saved<O::T>> {
+        self.check_batch(&batch.lens)?;
+        hooks.check(self.config.num_hidden_layers)?;
+        let mut x = o.embed(&self.params.embed_tokens, &batch.ids)?;
+        hooks.apply(o, Hook::Embed, &mut x)?;
+        let mut layers = Vec::with_capacity(self.config.num_hidden_layers);
+        for l in 0..self.config.num_hidden_layers {
+            hooks.apply(o, Hook::ResidPre(l), &mut x)?;
+            let (inner, out) = self.block(o, l, &x, batch, hooks, recompute == Recompute::None)?;
+            let inner = (recompute != Recompute::Layer).then_some(inner);
+            layers.push(LayerSaved { x, inner });
+            x = out;
+        }
+        Ok(Saved { layers, out: x })
+    }
+
+    /// Forward without a tape: the residual stream after the last block.
+    pub fn forward(&self, o: &O, batch: &Batch<O::I>, hooks: &HookSet<O>) -> Result<O::T> {
+        self.check_batch(&batch.lens)?;
+        hooks.check(self.config.num_hidden_layers)?;
+        let mut x = o.embed(&self.params.embed_tokens, &batch.ids)?;
+        hooks.apply(o, Hook::Embed, &mut x)?;
+        for l in 0..self.config.num_hidden_layers {
+            hooks.apply(o, Hook::ResidPre(l), &mut x)?;
+            x = self.block(o, l, &x, batch, hooks, false)?.1;
+        }
+        Ok(x)
+    }
+
+    /// Final norm of given rows (all when `None`): `[rows, H]`.
+    pub fn final_norm(&self, o: &O, x: &O::T, rows: Option<&O::I>, hooks: &HookSet<O>) -> Result<O::T> {
+        let picked = rows.map(|r| o.gather_rows(x, r)).transpose()?;
+        let (mut n, _) = o.rmsnorm(picked.as_ref().unwrap_or(x), &self.params.norm, self.eps())?;
+        hooks.apply(o, Hook::FinalNorm, &mut n)?;
+        Ok(n)
+    }
+
+    /// Raw logits `[rows, V]` of given rows.
+    pub fn logits(&self, o: &O, x: &O::T, rows: Option<&O::I>, hooks: &HookSet<O>) -> Result<O::T> {
+        o.matmul_nt(&self.final_norm(o, x, rows, hooks)?, self.params.head(), None)
+    }
+
+    /// Final norm and head for the rows whose next token is a target. `rows` and `targets` have one entry per target.
+    pub fn tail(
+        &self,
+        o: &O,
+        out: &O::T,
+        rows: &O::I,
+        targets: &O::I,
+        temperature: f32,
+        hooks: &HookSet<O>,
+    ) -> Result<Tail<O::T>> {
+        let x = o.gather_rows(out, rows)?;
+        let (mut normed, rstd) = o.rmsnorm(&x, &self.params.norm, self.eps())?;
+        hooks.apply(o, Hook::FinalNorm, &mut normed)?;
+        let head = o.head_logp(&normed, self.params.head(), targets, temperature)?;
+        Ok(Tail { x, normed, rstd, head })
+    }
+
+    /// Backward of [`Qwen2::tail`]: `dlogp` `[rows, 1]` to the gradient of the stream after the last block, `[M, H]`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn tail_bwd(
+        &self,
+        o: &O,
+        tail: Tail<O::T>,
+        dlogp: &O::T,
+        rows: &O::I,
+        targets: &O::I,
+        temperature: f32,
+        tokens: usize,
+        hooks: &HookSet<O>,
+        grads: &mut Params<O::T>,
+    ) -> Result<O::T> {
+        let head = self.params.head();
+        let mut dn =
+            o.head_logp_bwd(dlogp, &tail.normed, head, targets, temperature, &tail.head, Some(grads.head_mut()))?;
+        hooks.apply_bwd(o, Hook::FinalNorm, &mut dn)?;
+        let dx = o.rmsnorm_bwd(&dn, &tail.x, &self.params.norm, &tail.rstd, Some(&mut grads.norm), None)?;
+        let mut dout = o.zeros(tokens, self.config.hidden_size)?;
+        o.scatter_add_rows(&mut dout, &dx, rows)?;
+        Ok(dout)
+    }
+
+    /// Backward through the blocks and the embedding; adds to `grads`. `dout` is the gradient of [`Saved::out`].
+    pub fn backward(
+        &self,
+        o: &O,
+        saved: Saved<O::T>,
+        mut dout: O::T,
+        batch: &Batch<O::I>,
+        hooks: &HookSet<O>,
+        grads: &mut Params<O::T>,
+    ) -> Result<()> {
+        drop(saved.out);
+        for (l, layer) in saved.layers.into_iter().enumerate().rev() {
+            let inner = match layer.inner {
+                Some(inner) => inner,
+                None => hooks.without_capture(|h| Ok(self.block(o, l, &layer.x, batch, h, true)?.0))?,
+            };
+            hooks.apply_bwd(o, Hook::ResidPost(l), &mut dout)?;
+            dout = self.block_bwd(o, l, layer.x, inner, dout, batch, hooks, &mut grads.layers[l])?;
+            hooks.apply_bwd(o, Hook::ResidPre(l), &mut dout)?;
+        }
+        hooks.apply_bwd(o, Hook::Embed, &mut dout)?;
+        o.embed_bwd(&mut grads.embed_tokens, &dout, &batch.scatter)
+    }
+
+    /// Backward of one block: gradient of its output to gradient of its input.
+    #[allow(clippy::too_many_arguments)]
+    fn block_bwd(
+        &self,
+        o: &O,
+        l: usize,
+        x: O::T,
+        s: Inner<O::T>,
+        dout: O::T,
+        batch: &Batch<O::I>,
+        hooks: &HookSet<O>,
+        g: &mut LayerParams<O::T>,
+    ) -> Result<O::T> {
+        let p = &self.params.layers[l];
+        // MLP: out = mid + mlp(n2(mid))
+        let mlp = match s.mlp {
+            Some(m) => m,
+            None => {
+                let (gate, up, act) = self.mlp_inner(o, p, &s.n2)?;
+                Mlp { gate, up, act }
+            }
+        };
+        let edited = if hooks.at(Hook::MlpOut(l)) {
+            let mut d = o.copy(&dout)?;
+            hooks.apply_bwd(o, Hook::MlpOut(l), &mut d)?;
+            Some(d)
+        } else {
+            None
+        };
+        let dmlp = edited.as_ref().unwrap_or(&dout);
+        o.matmul_tn(&mut g.down_proj, dmlp, &mlp.act)?;
+        let dact = o.matmul_nn(dmlp, &p.down_proj, None)?;
+        let (dgate, dup) = o.swiglu_bwd(&dact, &mlp.gate, &mlp.up)?;
+        o.matmul_tn(&mut g.gate_proj, &dgate, &s.n2)?;
+        o.matmul_tn(&mut g.up_proj, &dup, &s.n2)?;
+        let dn2 = o.matmul_nn(&dgate, &p.gate_proj, None)?;
+        let dn2 = o.matmul_nn(&dup, &p.up_proj, Some(dn2))?;
+        let norm = Some(&mut g.post_attention_layernorm);
+        let mut dmid = o.rmsnorm_bwd(&dn2, &s.mid, &p.post_attention_layernorm, &s.rstd2, norm, Some(dout))?;
+        hooks.apply_bwd(o, Hook::ResidMid(l), &mut dmid)?;
+
+        // Attention: mid = x + o_proj(attn)
+        let edited = if hooks.at(Hook::AttnOut(l)) {
+            let mut d = o.copy(&dmid)?;
+            hooks.apply_bwd(o, Hook::AttnOut(l), &mut d)?;
+            Some(d)
+        } else {
+            None
+        };
+        let ddelta = edited.as_ref().unwrap_or(&dmid);
+        o.matmul_tn(&mut g.o_proj, ddelta, &s.attn)?;
+        let dattn = o.matmul_nn(ddelta, &p.o_proj, None)?;
+        let (mut dq, mut dk, dv) =
+            o.attention_bwd(&dattn, &s.q, &s.k, &s.v, &s.attn, &s.lse, &batch.plan, &self.attn)?;
+        o.rope(&mut dq, &batch.pos, &self.rope, self.config.head_dim, true)?;
+        o.rope(&mut dk, &batch.pos, &self.rope, self.config.head_dim, true)?;
+        for (dy, gw, gb) in [
+            (&dq, &mut g.q_proj, &mut g.q_bias),
+            (&dk, &mut g.k_proj, &mut g.k_bias),
+            (&dv, &mut g.v_proj, &mut g.v_bias),
+        ] {
+            o.matmul_tn(gw, dy, &s.n1)?;
+            o.bias_bwd(gb, dy)?;
+        }
+        let dn1 = o.matmul_nn(&dq, &p.q_proj, None)?;
+        let dn1 = o.matmul_nn(&dk, &p.k_proj, Some(dn1))?;
+        let dn1 = o.matmul_nn(&dv, &p.v_proj, Some(dn1))?;
+        o.rmsnorm_bwd(&dn1, &x, &p.input_layernorm, &s.rstd1, Some(&mut g.input_layernorm), Some(dmid))
+    }
+}

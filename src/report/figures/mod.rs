@@ -1,0 +1,129 @@
+//! Figures: one file per kind, each drawn twice (a wide and a narrow rendition) and written as SVG and CSV.
+
+pub mod bars;
+pub mod forest;
+pub mod lines;
+pub mod scatter;
+
+use crate::battery::record::Figure;
+
+use super::html::{escape, slug};
+use super::palette::{self, Style};
+use super::svg::{self, Anchor, FONT, Svg};
+
+/// Width of the rendition for screens and paper, and of the one for phones, in user units.
+pub const WIDE: f64 = 920.0;
+pub const NARROW: f64 = 380.0;
+
+/// Line height of labels.
+pub(super) const LINE: f64 = 15.0;
+
+/// A finished figure.
+pub struct Drawing {
+    /// Safe for file names and HTML ids.
+    pub id: String,
+    pub title: String,
+    /// What the marks mean.
+    pub note: String,
+    pub wide: (Svg, f64),
+    pub narrow: (Svg, f64),
+    pub csv: String,
+}
+
+impl Drawing {
+    /// `draw(width)` returns the drawing and its height.
+    pub fn new(id: &str, title: &str, note: &str, csv: String, draw: impl Fn(f64) -> (Svg, f64)) -> Self {
+        Self {
+            id: slug(id),
+            title: title.to_string(),
+            note: note.to_string(),
+            wide: draw(WIDE),
+            narrow: draw(NARROW),
+            csv,
+        }
+    }
+
+    /// The file `figures/<id>.svg`.
+    pub fn file(&self) -> String {
+        self.wide.0.standalone(self.wide.1, &palette::css(), &self.title, &self.note)
+    }
+
+    /// Both renditions (the page's style shows one) with a caption.
+    pub fn html(&self) -> String {
+        let (id, title) = (&self.id, &self.title);
+        format!(
+            "<figure id=\"fig-{id}\">{}{}<figcaption><b>{}</b> {} <a class=\"file\" href=\"figures/{id}.svg\">SVG</a> \
+             <a class=\"file\" href=\"figures/{id}.csv\">CSV</a></figcaption></figure>",
+            self.wide.0.inline(self.wide.1, &format!("{id}-w"), "wide", title, &self.note),
+            self.narrow.0.inline(self.narrow.1, &format!("{id}-n"), "narrow", title, &self.note),
+            escape(&format!("{}.", title.trim_end_matches('.'))),
+            escape(&self.note)
+        )
+    }
+}
+
+/// Draws the data of a test's figure.
+pub fn draw(figure: &Figure) -> Drawing {
+    match figure {
+        Figure::GroupedBars { id, title, panels } => bars::draw(id, title, panels),
+        Figure::Forest { id, title, axis, margin, effects } => {
+            let rows: Vec<forest::Row> = effects.iter().map(forest::Row::plain).collect();
+            let facet = forest::Facet { axis: axis.clone(), margin: *margin, rows };
+            forest::draw(id, title, &[facet])
+        }
+        Figure::Lines { id, title, x_axis, y_axis, series } => lines::draw(
+            id,
+            title,
+            &[lines::Panel { title: y_axis.clone(), x_axis: x_axis.clone(), series: series.clone(), share: false }],
+        ),
+        Figure::Scatter { id, title, x_axis, y_axis, series } => scatter::draw(id, title, x_axis, y_axis, series),
+    }
+}
+
+/// How a key of the legend is drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    Point,
+    Line,
+}
+
+/// A legend across the top from `x`, as many lines as it needs; returns the y below it.
+pub(super) fn legend(s: &mut Svg, x: f64, y: f64, entries: &[(String, Style)], key: Key) -> f64 {
+    let (mut at, mut base) = (x, y + 12.0);
+    let key_width = if key == Key::Line { 28.0 } else { 14.0 };
+    for (name, style) in entries {
+        let name = svg::wrap(name, s.width - x - key_width - 10.0, FONT, 1).join("");
+        let width = key_width + svg::text_width(&name, FONT) + 20.0;
+        if at > x && at + width - 20.0 > s.width {
+            (at, base) = (x, base + 18.0);
+        }
+        let n = style.slot;
+        if key == Key::Line {
+            s.polyline(&[(at, base - 4.0), (at + 22.0, base - 4.0)], &format!("l k{n} d{n}"));
+            s.marker(style.marker, (at + 11.0, base - 4.0), 3.2, &format!("f{n}"));
+        } else {
+            s.marker(style.marker, (at + 5.0, base - 4.0), 4.5, &format!("f{n}"));
+        }
+        s.text((at + key_width + 2.0, base), Anchor::Start, "", &name);
+        at += width;
+    }
+    base + 10.0
+}
+
+/// Ticks and labels of a horizontal axis at height `y`, grid lines up to `top`; returns the y below the labels.
+pub(super) fn x_axis(s: &mut Svg, axis: &svg::Axis, top: f64, y: f64, title: &str, middle: f64, room: f64) -> f64 {
+    for &t in &axis.ticks {
+        let x = axis.at(t);
+        s.line((x, top), (x, y), "gr");
+        s.text((x, y + 15.0), Anchor::Middle, "mu", &axis.label(t));
+    }
+    s.line((axis.at(axis.low), y), (axis.at(axis.high), y), "ax");
+    let mut below = y + 19.0;
+    for line in svg::wrap(title, room, FONT, 3) {
+        if !line.is_empty() {
+            below += LINE;
+            s.text((middle, below - 2.0), Anchor::Middle, "", &line);
+        }
+    }
+    below
+}

@@ -1,0 +1,160 @@
+//! From token sequences to log-probs and gradients, in micro-batches, for any loss over log-probs.
+
+use crate::model::batch::Batch;
+use crate::model::hooks::HookSet;
+use crate::model::params::Params;
+use crate::model::qwen2::{Qwen2, Recompute};
+use crate::ops::{Ops, Result, TensorMeta};
+
+/// A sequence and the targets whose log-probs matter: token `t` is a target of the row before it.
+#[derive(Clone, Debug)]
+pub struct Example {
+    pub tokens: Vec<u32>,
+    /// Indices into `tokens` (≥ 1, ascending).
+    pub targets: Vec<usize>,
+}
+
+impl Example {
+    /// Everything after the prompt is a target.
+    pub fn completion(prompt: &[u32], completion: &[u32]) -> Self {
+        let tokens = [prompt, completion].concat();
+        Self { targets: (prompt.len().max(1)..tokens.len()).collect(), tokens }
+    }
+
+    /// Tokens the forward needs: the last token is only a target.
+    fn inputs(&self) -> &[u32] {
+        let end = self.targets.last().copied().unwrap_or(0);
+        &self.tokens[..end]
+    }
+}
+
+/// Per-target values of one example.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Scores {
+    pub logp: Vec<f32>,
+    pub entropy: Vec<f32>,
+}
+
+/// How work is cut up; fixed by configuration, because it decides the order of gradient sums.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MicroBatch {
+    /// Input tokens per micro-batch (a longer single sequence still goes through).
+    pub max_tokens: usize,
+    pub recompute: Recompute,
+}
+
+/// Ranges of examples whose input tokens fit the budget, in order.
+pub fn micro_batches(examples: &[Example], max_tokens: usize) -> Vec<std::ops::Range<usize>> {
+    let (mut out, mut start, mut tokens) = (Vec::new(), 0, 0);
+    for (i, e) in examples.iter().enumerate() {
+        let n = e.inputs().len();
+        if i > start && tokens + n > max_tokens {
+            out.push(start..i);
+            (start, tokens) = (i, 0);
+        }
+        tokens += n;
+    }
+    if start < examples.len() {
+        out.push(start..examples.len());
+    }
+    out
+}
+
+struct Prepared<I> {
+    batch: Batch<I>,
+    rows: I,
+    targets: I,
+    /// Targets of each example.
+    counts: Vec<usize>,
+}
+
+fn prepare<O: Ops>(o: &O, examples: &[Example]) -> Result<Prepared<O::I>> {
+    let seqs: Vec<Vec<u32>> = examples.iter().map(|e| e.inputs().to_vec()).collect();
+    let (mut rows, mut targets, mut start) = (Vec::new(), Vec::new(), 0);
+    for (e, s) in examples.iter().zip(&seqs) {
+        for &t in &e.targets {
+            rows.push((start + t - 1) as u32);
+            targets.push(e.tokens[t]);
+        }
+        start += s.len();
+    }
+    Ok(Prepared {
+        batch: Batch::new(o, &seqs)?,
+        rows: o.upload_index(&rows)?,
+        targets: o.upload_index(&targets)?,
+        counts: examples.iter().map(|e| e.targets.len()).collect(),
+    })
+}
+
+fn split(counts: &[usize], logp: &[f32], entropy: &[f32]) -> Vec<Scores> {
+    let mut at = 0;
+    counts
+        .iter()
+        .map(|&n| {
+            let r = at..at + n;
+            at += n;
+            Scores { logp: logp[r.clone()].to_vec(), entropy: entropy[r].to_vec() }
+        })
+        .collect()
+}
+
+/// Log-probs and entropies of every target, without gradients.
+pub fn score<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    examples: &[Example],
+    temperature: f32,
+    micro: MicroBatch,
+) -> Result<Vec<Scores>> {
+    let hooks = HookSet::default();
+    let mut out = Vec::with_capacity(examples.len());
+    for r in micro_batches(examples, micro.max_tokens) {
+        let p = prepare(o, &examples[r])?;
+        let x = model.forward(o, &p.batch, &hooks)?;
+        let tail = model.tail(o, &x, &p.rows, &p.targets, temperature, &hooks)?;
+        out.extend(split(&p.counts, &o.read(&tail.head.logp)?, &o.read(&tail.head.entropy)?));
+    }
+    Ok(out)
+}
+
+/// Forward and backward of every example. `loss(i, scores, dlogp)` gets example `i`'s log-probs and writes the gradient of
+/// the loss with respect to them; gradients are added to `grads`.
+pub fn accumulate<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    examples: &[Example],
+    temperature: f32,
+    micro: MicroBatch,
+    grads: &mut Params<O::T>,
+    mut loss: impl FnMut(usize, &Scores, &mut [f32]),
+) -> Result<Vec<Scores>> {
+    let hooks = HookSet::default();
+    let mut out = Vec::with_capacity(examples.len());
+    for r in micro_batches(examples, micro.max_tokens) {
+        let p = prepare(o, &examples[r.clone()])?;
+        let saved = model.forward_saved(o, &p.batch, &hooks, micro.recompute)?;
+        let tail = model.tail(o, &saved.out, &p.rows, &p.targets, temperature, &hooks)?;
+        let scores = split(&p.counts, &o.read(&tail.head.logp)?, &o.read(&tail.head.entropy)?);
+        let mut dlogp = vec![0.0; p.counts.iter().sum()];
+        let mut at = 0;
+        for (i, s) in r.zip(&scores) {
+            loss(i, s, &mut dlogp[at..at + s.logp.len()]);
+            at += s.logp.len();
+        }
+        let dlogp = o.upload(dlogp.len(), 1, &dlogp)?;
+        let tokens = p.batch.tokens();
+        let dout = model.tail_bwd(o, tail, &dlogp, &p.rows, &p.targets, temperature, tokens, &hooks, grads)?;
+        model.backward(o, saved, dout, &p.batch, &hooks, grads)?;
+        out.extend(scores);
+    }
+    Ok(out)
+}
+
+/// Sets every gradient to zero.
+pub fn zero<O: Ops>(o: &O, grads: &mut Params<O::T>) -> Result<()> {
+    for g in grads.iter_mut() {
+        debug_assert!(!g.is_empty());
+        o.fill(g, 0.0)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `checkpoint-{step}/`: weights and moments in f32, and the trainer's state. Sampler and data position are functions of
+//! the step, so nothing else is needed to continue to the same bytes.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::error::{Result, TrainError};
+use super::run::{Ended, State, checkpoint_dir};
+use crate::model::params::{ParamSpec, Params, specs};
+use crate::ops::Ops;
+
+/// `trainer_state.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainerState {
+    pub global_step: u64,
+    /// Optimizer updates made (more than steps when `num_iterations > 1`).
+    pub optimizer_step: u64,
+    pub max_steps: u64,
+    pub num_tokens: u64,
+    /// Set when the run is over.
+    pub ended: Option<Ended>,
+}
+
+impl TrainerState {
+    /// A guard ended the run before its last step.
+    pub fn stopped_early(&self) -> bool {
+        self.ended.as_ref().is_some_and(|e| !matches!(e, Ended::Complete { .. }))
+    }
+}
+
+const FILES: [&str; 3] = ["model.safetensors", "adam_m.safetensors", "adam_v.safetensors"];
+
+fn fail(path: &Path, detail: impl std::fmt::Display) -> TrainError {
+    TrainError::Checkpoint { path: path.to_path_buf(), detail: detail.to_string() }
+}
+
+/// The newest complete checkpoint under `dir`.
+pub fn newest(dir: &Path) -> Result<Option<PathBuf>> {
+    Ok(list(dir)?.pop().map(|(_, p)| p))
+}
+
+/// Complete checkpoints by step. A folder still being written has a temporary name and is not one.
+fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(TrainError::io(dir))? {
+        let entry = entry.map_err(TrainError::io(dir))?;
+        let name = entry.file_name();
+        let step = name.to_str().and_then(|n| n.strip_prefix("checkpoint-")).and_then(|n| n.parse().ok());
+        if let Some(step) = step {
+            found.push((step, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Writes `checkpoint-{step}` under `dir` (complete or not at all) and removes all but the newest `keep`.
+pub fn save<O: Ops>(o: &O, state: &State<O>, meta: &TrainerState, dir: &Path, keep: usize) -> Result<()> {
+    let target = checkpoint_dir(dir, meta.global_step);
+    let temporary = dir.join(format!("checkpoint-{}.tmp", meta.global_step));
+    if temporary.exists() {
+        std::fs::remove_dir_all(&temporary).map_err(TrainError::io(&temporary))?;
+    }
+    std::fs::create_dir_all(&temporary).map_err(TrainError::io(&temporary))?;
+    let names = specs(&state.model.config);
+    for (file, params) in FILES.iter().zip([&state.model.params, &state.optimizer.m, &state.optimizer.v]) {
+        write_params(o, &names, params, &temporary.join(file))?;
+    }
+    let path = temporary.join("trainer_state.json");
+    let text = serde_json::to_string_pretty(meta).map_err(|e| fail(&path, e))?;
+    std::fs::write(&path, text).map_err(TrainError::io(&path))?;
+    if target.exists() {
+        std::fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
+    }
+    std::fs::rename(&temporary, &target).map_err(TrainError::io(&target))?;
+    if keep > 0 {
+        let all = list(dir)?;
+        for (_, old) in all.iter().take(all.len().saturating_sub(keep)) {
+            std::fs::remove_dir_all(old).map_err(TrainError::io(old))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_params<O: Ops>(o: &O, names: &[ParamSpec], params: &Params<O::T>, path: &Path) -> Result<()> {
+    let data: Vec<Vec<f32>> = params.iter().map(|t| o.read(t)).collect::<std::result::Result<_, _>>()?;
+    let views = names
+        .iter()
+        .zip(&data)
+        .map(|(s, d)| Ok((s.name.as_str(), TensorView::new(Dtype::F32, s.shape(), bytemuck::cast_slice(d))?)))
+        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|e| fail(path, e))?;
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|e| fail(path, e))
+}
+
+/// Overwrites the state with a checkpoint's.
+pub fn load<O: Ops>(o: &O, state: &mut State<O>, dir: &Path) -> Result<TrainerState> {
+    let path = dir.join("trainer_state.json");
+    let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
+    let meta: TrainerState = serde_json::from_str(&text).map_err(|e| fail(&path, e))?;
+    let names = specs(&state.model.config);
+    for (file, params) in FILES.iter().zip([&mut state.model.params, &mut state.optimizer.m, &mut state.optimizer.v]) {
+        read_params(o, &names, params, &dir.join(file))?;
+    }
+    state.optimizer.step = meta.optimizer_step;
+    Ok(meta)
+}
+
+fn read_params<O: Ops>(o: &O, names: &[ParamSpec], params: &mut Params<O::T>, path: &Path) -> Result<()> {
+    let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
+    let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| fail(path, e))?;
+    for (spec, tensor) in names.iter().zip(params.iter_mut()) {
+        let view = file.tensor(&spec.name).map_err(|e| fail(path, e))?;
+        if view.dtype() != Dtype::F32 || view.shape() != spec.shape() {
+            return Err(fail(
+                path,
+                format!(
+                    "{} is {:?} {:?}, expected F32 {:?}: the checkpoint belongs to another model",
+                    spec.name,
+                    view.dtype(),
+                    view.shape(),
+                    spec.shape()
+                ),
+            ));
+        }
+        let values: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        o.write(tensor, &values)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! AdamW over every parameter, learning-rate schedules, gradient clipping.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::params::{ParamSpec, Params, specs};
+use crate::model::qwen2::Qwen2;
+use crate::ops::{AdamW, Ops, Result};
+
+/// Learning-rate schedule, by transformers' names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Warm-up, then linear to 0 at the last step.
+    Linear,
+    /// Warm-up, then constant.
+    Constant,
+    /// Warm-up, then half a cosine to 0.
+    Cosine,
+}
+
+/// Optimizer settings, with the names of transformers' `TrainingArguments`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimConfig {
+    pub learning_rate: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    /// Applied to matrices; to norms and biases only with `decay_all`.
+    pub weight_decay: f64,
+    pub decay_all: bool,
+    /// 0 = no clipping.
+    pub max_grad_norm: f64,
+    pub lr_scheduler_type: Schedule,
+    pub warmup_steps: u64,
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-5,
+            adam_beta1: 0.9,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            weight_decay: 0.0,
+            decay_all: false,
+            max_grad_norm: 1.0,
+            lr_scheduler_type: Schedule::Linear,
+            warmup_steps: 0,
+        }
+    }
+}
+
+impl OptimConfig {
+    /// Learning rate of the update after `step` completed ones, of `total`.
+    pub fn lr(&self, step: u64, total: u64) -> f64 {
+        let factor = if step < self.warmup_steps {
+            step as f64 / self.warmup_steps as f64
+        } else {
+            let span = total.saturating_sub(self.warmup_steps).max(1) as f64;
+            let t = ((step - self.warmup_steps) as f64 / span).min(1.0);
+            match self.lr_scheduler_type {
+                Schedule::Linear => 1.0 - t,
+                Schedule::Constant => 1.0,
+                Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * t).cos()),
+            }
+        };
+        self.learning_rate * factor
+    }
+}
+
+/// First and second moments, f32, and the number of updates made.
+pub struct Optimizer<T> {
+    pub config: OptimConfig,
+    pub m: Params<T>,
+    pub v: Params<T>,
+    pub step: u64,
+    specs: Vec<ParamSpec>,
+}
+
+/// What one update did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Update {
+    /// Gradient norm before clipping.
+    pub grad_norm: f64,
+    /// L2 norm of the change of the weights.
+    pub update_norm: f64,
+    pub learning_rate: f64,
+    /// Elements of the gradient that were NaN or infinite; when not 0 the weights were left alone.
+    pub nonfinite: u64,
+}
+
+impl<T> Optimizer<T> {
+    pub fn new<O: Ops<T = T>>(o: &O, model: &Qwen2<O>, config: OptimConfig) -> Result<Self> {
+        let (m, v) = (model.zeros_like(o)?, model.zeros_like(o)?);
+        Ok(Self { config, m, v, step: 0, specs: specs(&model.config) })
+    }
+
+    /// Clips and applies `grads` to the model's parameters.
+    pub fn update<O: Ops<T = T>>(
+        &mut self,
+        o: &O,
+        model: &mut Qwen2<O>,
+        grads: &Params<T>,
+        total_steps: u64,
+    ) -> Result<Update> {
+        let c = &self.config;
+        let all: Vec<&T> = grads.iter().collect();
+        let norm = o.global_norm(&all)?;
+        let read = o.read(&norm)?;
+        let learning_rate = c.lr(self.step, total_steps);
+        let mut update =
+            Update { grad_norm: f64::from(read[0]), update_norm: 0.0, learning_rate, nonfinite: read[1] as u64 };
+        if update.nonfinite > 0 {
+            return Ok(update);
+        }
+        self.step += 1;
+        let hyper = AdamW {
+            lr: learning_rate as f32,
+            beta1: c.adam_beta1 as f32,
+            beta2: c.adam_beta2 as f32,
+            eps: c.adam_epsilon as f32,
+            weight_decay: 0.0,
+            bias_correction1: (1.0 - c.adam_beta1.powf(self.step as f64)) as f32,
+            bias_correction2: (1.0 - c.adam_beta2.powf(self.step as f64)) as f32,
+            max_norm: if c.max_grad_norm > 0.0 { c.max_grad_norm as f32 } else { f32::INFINITY },
+        };
+        let mut changes = Vec::with_capacity(self.specs.len());
+        let weights = model.params.iter_mut().zip(all).zip(self.m.iter_mut().zip(self.v.iter_mut()));
+        for (spec, ((w, g), (m, v))) in self.specs.iter().zip(weights) {
+            let decays = c.decay_all || !spec.vector;
+            let h = AdamW { weight_decay: if decays { c.weight_decay as f32 } else { 0.0 }, ..hyper };
+            changes.push(o.adamw(w, g, m, v, &h, &norm)?);
+        }
+        // The norm of the tensors' norms is the norm of the whole change: one readback.
+        let changes: Vec<&T> = changes.iter().collect();
+        update.update_norm = f64::from(o.read(&o.global_norm(&changes)?)?[0]);
+        Ok(update)
+    }
+}

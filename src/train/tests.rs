@@ -1,0 +1,287 @@
+//! The loss against TRL; decoding against the training forward; the whole step against itself.
+
+use std::path::Path;
+
+use super::accumulate::{Example, MicroBatch, score};
+use super::error::{Result, TrainError};
+use super::grpo::{Environment, Grpo, GrpoConfig, Reward};
+use super::loss::*;
+use super::optim::{OptimConfig, Optimizer};
+use super::run::{Ended, Objective, Quiet, RunConfig, State, StepRecord, run};
+use crate::cpu::Cpu;
+use crate::generate::{Completion, GenerateConfig, Request, generate};
+use crate::model::config::{ModelConfig, Sizes};
+use crate::model::hooks::HookSet;
+use crate::model::init;
+use crate::model::qwen2::{Qwen2, Recompute};
+use crate::ops::{Ops, Sampling};
+
+fn numbers(v: &serde_json::Value) -> Vec<f64> {
+    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+}
+
+/// 72 cases through TRL's own `_compute_loss`; see `kernels-tests/golden/README.md`.
+#[test]
+fn loss_and_its_gradient_equal_trl() {
+    let g: serde_json::Value =
+        serde_json::from_str(include_str!("../../kernels-tests/golden/grpo_losses.json")).unwrap();
+    let t = g["T"].as_u64().unwrap() as usize;
+    let group = g["num_generations"].as_u64().unwrap() as usize;
+    let max = g["max_completion_length"].as_u64().unwrap() as usize;
+    let mask = numbers(&g["completion_mask"]);
+    let lens: Vec<usize> = mask.chunks(t).map(|r| r.iter().sum::<f64>() as usize).collect();
+    let f32s = |k: &str| numbers(&g[k]).iter().map(|&x| x as f32).collect::<Vec<_>>();
+    let (logp, old, reference) = (f32s("logps"), f32s("old_logps"), f32s("ref_logps"));
+    let rewards = numbers(&g["rewards"]);
+    let cases = g["cases"].as_array().unwrap();
+    assert!(cases.len() >= 72);
+    for case in cases {
+        let scale: ScaleRewards = serde_json::from_value(case["scale_rewards"].clone()).unwrap();
+        let adv = advantages(&rewards, group, scale);
+        let want = numbers(&g["advantages"][case["scale_rewards"].as_str().unwrap()]);
+        for (a, b) in adv.values.iter().zip(&want) {
+            assert!((a - b).abs() < 1e-6, "{scale:?}: {a} {b}");
+        }
+        let beta = case["beta"].as_f64().unwrap();
+        let number = |k: &str, default: f64| case[k].as_f64().unwrap_or(default);
+        let c = LossConfig {
+            loss_type: serde_json::from_value(case["loss_type"].clone()).unwrap(),
+            beta,
+            epsilon: number("epsilon", 0.2),
+            epsilon_high: number("epsilon_high", number("epsilon", 0.2)),
+            max_completion_length: max,
+        };
+        let on_policy = case["num_iterations"].as_u64() == Some(1);
+        let want = numbers(&case["dlogp"]);
+        let mut sums = LossSums::default();
+        for (b, &n) in lens.iter().enumerate() {
+            let r = b * t..b * t + n;
+            let mut d = vec![0.0; n];
+            let s = Sequence {
+                logp: &logp[r.clone()],
+                old_logp: (!on_policy).then_some(&old[r.clone()]),
+                ref_logp: (beta != 0.0).then_some(&reference[r.clone()]),
+                advantage: adv.values[b],
+                weight: c.loss_type.token_weight(n, lens.len(), lens.iter().sum(), max),
+            };
+            sums.add(&sequence_loss(&c, &s, &mut d));
+            for (got, want) in d.iter().zip(&want[r]) {
+                assert!((f64::from(*got) - want).abs() < 2e-7, "{case}");
+            }
+        }
+        let loss = case["loss"].as_f64().unwrap();
+        assert!((sums.loss - loss).abs() < 1e-6, "{} {loss} {case}", sums.loss);
+        let m = &case["metrics"];
+        if beta != 0.0 {
+            assert!((sums.kl / sums.tokens as f64 - m["kl"].as_f64().unwrap()).abs() < 1e-6);
+        }
+        if let Some(low) = m["clip_ratio/low_mean"].as_f64() {
+            assert!((sums.clip_low as f64 / sums.tokens as f64 - low).abs() < 1e-9);
+            assert!(
+                (sums.clip_high as f64 / sums.tokens as f64 - m["clip_ratio/high_mean"].as_f64().unwrap()).abs() < 1e-9
+            );
+        }
+    }
+}
+
+#[test]
+fn a_runaway_log_ratio_is_clamped_and_counted() {
+    let c =
+        LossConfig { loss_type: LossType::Dapo, beta: 1.0, epsilon: 0.2, epsilon_high: 0.2, max_completion_length: 4 };
+    let mut d = [0.0; 2];
+    let s =
+        Sequence { logp: &[-200.0, -1.0], old_logp: None, ref_logp: Some(&[0.0, -1.0]), advantage: 0.0, weight: 0.5 };
+    let sums = sequence_loss(&c, &s, &mut d);
+    assert_eq!(sums.kl_clamped, 1);
+    assert!(sums.loss.is_finite() && d.iter().all(|x| x.is_finite()));
+}
+
+#[test]
+fn schedules_follow_transformers() {
+    let c = OptimConfig { learning_rate: 1.0, warmup_steps: 2, ..Default::default() };
+    let lr: Vec<f64> = (0..7).map(|s| c.lr(s, 6)).collect();
+    assert_eq!(lr, [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]);
+}
+
+fn small() -> ModelConfig {
+    let sizes = Sizes {
+        hidden_size: 12,
+        num_hidden_layers: 2,
+        num_attention_heads: 3,
+        num_key_value_heads: 1,
+        intermediate_size: 36,
+        vocab_size: 23,
+        rope_theta: 1e4,
+        max_position_embeddings: 64,
+    };
+    sizes.config(Path::new("test")).unwrap()
+}
+
+fn small_model<O: Ops>(o: &O, seed: u64) -> Qwen2<O> {
+    let config = small();
+    let mut params = init::random(o, &config, seed).unwrap();
+    // Spread the logits: at the initial scale every distribution is flat and mistakes in sampling would hide.
+    for p in params.iter_mut() {
+        o.scale(p, 8.0).unwrap();
+    }
+    Qwen2::new(o, config, params, 64).unwrap()
+}
+
+fn requests() -> Vec<Request> {
+    let prompts: [&[u32]; 4] = [&[1, 5, 9], &[2], &[3, 3, 7, 11, 13, 2, 8], &[4, 4, 4, 4]];
+    prompts
+        .iter()
+        .enumerate()
+        .map(|(i, p)| Request { prompt: p.to_vec(), sequences: (0..3).map(|g| (i * 3 + g) as u32).collect() })
+        .collect()
+}
+
+fn settings(max_batch: usize) -> GenerateConfig {
+    GenerateConfig {
+        sampling: Sampling { temperature: 0.8, top_k: 0, top_p: 0.95 },
+        repetition_penalty: 1.0,
+        max_new_tokens: 17,
+        stop_ids: vec![0],
+        seed: 77,
+        max_batch,
+    }
+}
+
+/// Tokens and log-probs are the same bits in any batch, and equal the training forward's.
+pub fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
+    let model = small_model(o, 3);
+    let hooks = HookSet::default();
+    let decode =
+        |requests: &[Request], batch| generate(o, &model, requests, &settings(batch), &hooks, |_, _, _| {}).unwrap();
+    let together = decode(&requests(), 12);
+    let lengths: Vec<usize> = together.iter().flatten().map(|c| c.tokens.len()).collect();
+    assert!(lengths.iter().any(|&n| n < 17), "no sequence ended early: the test would not see refilled slots");
+    assert_eq!(together, decode(&requests(), 3), "narrow batches");
+    let mut reversed: Vec<Request> = requests();
+    reversed.reverse();
+    let mut back = decode(&reversed, 5);
+    back.reverse();
+    assert_eq!(together, back, "reversed order");
+    for (r, group) in requests().iter().zip(&together) {
+        for (s, want) in r.sequences.iter().zip(group) {
+            let alone = [Request { prompt: r.prompt.clone(), sequences: vec![*s] }];
+            assert_eq!(&decode(&alone, 1)[0][0], want, "alone");
+            let example = Example::completion(&r.prompt, &want.tokens);
+            let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
+            let scores = score(o, &model, &[example], 0.8, micro).unwrap();
+            assert_eq!(scores[0].logp, want.logps, "training forward");
+        }
+    }
+}
+
+#[test]
+fn decoding_is_batch_invariant_and_on_policy_on_the_cpu() {
+    decoding_is_batch_invariant_and_on_policy(&Cpu::<f32>::plain());
+    decoding_is_batch_invariant_and_on_policy(&Cpu::<f32>::new());
+}
+
+/// Rewards the share of even tokens.
+struct Even {
+    prompts: Vec<Vec<u32>>,
+}
+
+impl Environment for Even {
+    fn len(&self) -> usize {
+        self.prompts.len()
+    }
+    fn prompt(&self, index: usize) -> &[u32] {
+        &self.prompts[index]
+    }
+    fn stop_ids(&self) -> &[u32] {
+        &[0]
+    }
+    fn reward_names(&self) -> Vec<String> {
+        vec!["even".into()]
+    }
+    fn rewards(&self, _: usize, group: &[Completion]) -> Vec<Reward> {
+        group
+            .iter()
+            .map(|c| {
+                let r = c.tokens.iter().filter(|&&t| t % 2 == 0).count() as f64 / c.tokens.len() as f64;
+                Reward { total: r, parts: vec![r] }
+            })
+            .collect()
+    }
+    fn describe(&self, index: usize, c: &Completion) -> (String, String) {
+        (format!("item-{index}"), format!("{:?}", c.tokens))
+    }
+}
+
+/// Fails at one step, as a kill would.
+struct KillAt<T>(T, u64);
+
+impl<O: Ops, T: Objective<O>> Objective<O> for KillAt<T> {
+    fn step(&mut self, o: &O, state: &mut State<O>, step: u64, total: u64) -> Result<StepRecord> {
+        if step == self.1 {
+            return Err(TrainError::Config("killed".into()));
+        }
+        self.0.step(o, state, step, total)
+    }
+}
+
+fn train<O: Ops>(o: &O, dir: &Path, kill: u64, save_steps: u64) -> (State<O>, Result<Ended>) {
+    let env = Even { prompts: requests().into_iter().map(|r| r.prompt).collect() };
+    let config = GrpoConfig {
+        prompts_per_step: 2,
+        num_generations: 4,
+        max_completion_length: 8,
+        beta: 0.01,
+        num_iterations: 2,
+        ..Default::default()
+    };
+    let (model, anchor) = (small_model(o, 5), small_model(o, 5));
+    let optimizer = Optimizer::new(o, &model, OptimConfig { learning_rate: 0.02, ..Default::default() }).unwrap();
+    let grads = model.zeros_like(o).unwrap();
+    let mut state = State { model, optimizer, grads };
+    let mut objective = KillAt(Grpo { config, env: &env, anchor: Some(&anchor) }, kill);
+    let c = RunConfig { max_steps: 24, save_steps, ..Default::default() };
+    let ended = run(o, &mut state, &mut objective, &c, dir, None, &mut Quiet);
+    (state, ended)
+}
+
+fn weights<O: Ops>(o: &O, s: &State<O>) -> Vec<Vec<u32>> {
+    let all = s.model.params.iter().chain(s.optimizer.m.iter()).chain(s.optimizer.v.iter());
+    all.map(|t| o.read(t).unwrap().iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+/// Lines of a log without the times, which may differ.
+fn lines(dir: &Path, file: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.join(file)).unwrap();
+    text.lines()
+        .map(|l| {
+            let mut row: serde_json::Value = serde_json::from_str(l).unwrap();
+            for k in ["step_time", "tokens_per_second"] {
+                row.as_object_mut().unwrap().remove(k);
+            }
+            row
+        })
+        .collect()
+}
+
+#[test]
+fn grpo_learns_and_a_resumed_run_writes_the_same_bytes() {
+    let o = Cpu::<f32>::new();
+    let (whole, part) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, ended) = train(&o, whole.path(), 99, 0);
+    assert_eq!(ended.unwrap(), Ended::Complete { step: 24 });
+    let rewards: Vec<f64> =
+        lines(whole.path(), "metrics.jsonl").iter().map(|r| r["reward"].as_f64().unwrap()).collect();
+    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+    assert!(mean(&rewards[18..]) > mean(&rewards[..6]) + 0.2, "{rewards:?}");
+    for r in lines(whole.path(), "metrics.jsonl") {
+        assert_eq!(r["sampling/sampling_logp_difference/max"], 0.0, "on-policy to the bit");
+    }
+    // Killed after step 13 with a checkpoint at 10: rows 11 to 13 are dropped and written again.
+    train(&o, part.path(), 13, 10).1.unwrap_err();
+    let (b, ended) = train(&o, part.path(), 99, 10);
+    assert_eq!(ended.unwrap(), Ended::Complete { step: 24 });
+    assert_eq!(weights(&o, &a), weights(&o, &b));
+    for file in ["metrics.jsonl", "completions.jsonl"] {
+        assert_eq!(lines(whole.path(), file), lines(part.path(), file), "{file}");
+    }
+}
