@@ -442,9 +442,9 @@ impl<F: Real> Ops for Cpu<F> {
                 let m = chunk.min(d.m - start);
                 let z = &mut z[..m * d.n];
                 self.kernels.nt(z, &hv[start * d.k..][..m * d.k], w.view(), None, Dims { m, ..d });
-                for (i, z) in z.chunks_exact(d.n.max(1)).enumerate() {
-                    let row = start + i;
-                    (lse[row], entropy[row]) = self.kernels.log_softmax(z, t);
+                let rows = start..start + m;
+                self.kernels.log_softmax(&mut lse[rows.clone()], &mut entropy[rows.clone()], z, t);
+                for (row, z) in rows.zip(z.chunks_exact(d.n.max(1))) {
                     logp[row] = z[targets.0[row] as usize] / t - lse[row];
                 }
             }
@@ -495,10 +495,8 @@ impl<F: Real> Ops for Cpu<F> {
                 }
             };
             let dz = &mut dz[..size];
-            for (i, (dz, z)) in dz.chunks_exact_mut(d.n.max(1)).zip(z.chunks_exact(d.n.max(1))).enumerate() {
-                let row = start + i;
-                self.kernels.log_softmax_bwd(dz, z, targets.0[row] as usize, dlogp[row], t, lse[row]);
-            }
+            let of = start..start + d.m;
+            self.kernels.log_softmax_bwd(dz, z, &targets.0[of.clone()], &dlogp[of.clone()], t, &lse[of]);
             self.kernels.nn(&mut dhv[rows.clone()], dz, w.view(), d);
             if let Some(dw) = dw.as_deref_mut() {
                 self.kernels.tn(full_mut(op, "dw", dw)?, dz, &hv[rows], d);
@@ -517,16 +515,8 @@ impl<F: Real> Ops for Cpu<F> {
             return refuse(op, format!("{s:?}: temperature must be at least 0 and top_p above 0"));
         }
         let z = full(op, "logits", logits)?;
-        let mut ids = Vec::with_capacity(logits.rows());
-        let mut logp = self.empty(logits.rows(), 1);
-        let mut scratch = [Vec::new(), Vec::new()];
-        let rows = z.chunks_exact(logits.cols().max(1)).zip(keys.0.chunks_exact(4));
-        for (logp, (z, key)) in full_mut(op, "logp", &mut logp)?.iter_mut().zip(rows) {
-            let u = sample::uniform([key[0], key[1], key[2], key[3]]);
-            let (id, lp) = sample::sample_row(&*self.kernels, z, s, u, &mut scratch);
-            ids.push(id);
-            *logp = lp;
-        }
+        let mut ids = vec![0; logits.rows()];
+        let logp = self.made(logits.rows(), 1, |logp| self.kernels.sample(&mut ids, logp, z, s, &keys.0));
         Ok((CpuIndex(ids), logp))
     }
 

@@ -71,23 +71,38 @@ fn descending<F: Real>(a: &F, b: &F) -> Ordering {
     b.partial_cmp(a).unwrap_or(Ordering::Equal)
 }
 
-/// Chooses a token of one row `z [V]`, V ≥ 1: temperature, then top-k, then top-p of what top-k left, then the inverse
-/// of the cumulative mass in vocabulary order at `u`. Returns the id and its log-probability under `softmax(z / T)`
-/// over the whole vocabulary (T = 1 when greedy). `scratch` keeps two work buffers between rows.
-pub fn sample_row<F: Real>(
-    kernels: &dyn Kernels<F>,
+/// Chooses a token of each row of `z [m,V]`, V ≥ 1: temperature, then top-k, then top-p of what top-k left, then the
+/// inverse of the cumulative mass in vocabulary order at the row's uniform. Writes the ids and their log-probabilities
+/// under `softmax(z / T)` over the whole vocabulary (T = 1 when greedy). `keys` has four words per row.
+pub fn sample<F: Real, K: Kernels<F> + ?Sized>(
+    kernels: &K,
+    ids: &mut [u32],
+    logp: &mut [F],
     z: &[F],
     s: &Sampling,
-    u: f32,
-    scratch: &mut [Vec<F>; 2],
-) -> (u32, F) {
+    keys: &[u32],
+) {
     let greedy = s.temperature == 0.0;
     let t = if greedy { F::ONE } else { F::of_f32(s.temperature) };
-    let id = if greedy { argmax(z) } else { draw(kernels, z, s, t, F::of_f32(u), scratch) };
-    (id as u32, z[id] / t - kernels.log_softmax(z, t).0)
+    let vocab = z.len() / ids.len().max(1);
+    let (mut scratch, mut entropy) = ([Vec::new(), Vec::new()], vec![F::ZERO; ids.len()]);
+    kernels.log_softmax(logp, &mut entropy, z, t);
+    for (i, (id, logp)) in ids.iter_mut().zip(logp).enumerate() {
+        let (z, key) = (&z[i * vocab..][..vocab], [0, 1, 2, 3].map(|n| keys[4 * i + n]));
+        let chosen = if greedy { argmax(z) } else { draw(kernels, z, s, t, F::of_f32(uniform(key)), &mut scratch) };
+        *logp = z[chosen] / t - *logp;
+        *id = chosen as u32;
+    }
 }
 
-fn draw<F: Real>(kernels: &dyn Kernels<F>, z: &[F], s: &Sampling, t: F, u: F, [e, sorted]: &mut [Vec<F>; 2]) -> usize {
+fn draw<F: Real, K: Kernels<F> + ?Sized>(
+    kernels: &K,
+    z: &[F],
+    s: &Sampling,
+    t: F,
+    u: F,
+    [e, sorted]: &mut [Vec<F>; 2],
+) -> usize {
     let top = argmax(z);
     let max = z[top];
     e.resize(z.len(), F::ZERO);
