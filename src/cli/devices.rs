@@ -48,7 +48,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         text.push('\n');
     }
     if adapters.is_empty() {
-        text.push_str("no graphics adapter (Debian and Ubuntu: apt-get install mesa-vulkan-drivers gives a software one)\n\n");
+        text.push_str(
+            "no graphics adapter (Debian and Ubuntu: apt-get install mesa-vulkan-drivers gives a software one)\n\n",
+        );
     }
     writeln!(text, "cpu      {cpu}, {threads} threads\nauto     means {auto}")?;
     super::print(&text);
@@ -74,7 +76,16 @@ fn listed(text: &mut String, a: &Adapter) -> Result<(), Box<dyn Error>> {
         a.info.subgroup_min_size,
         a.info.subgroup_max_size
     )?;
-    writeln!(text, "  features  {}", a.feature_names().join(" "))?;
+    let mut line = String::from("  features ");
+    for name in a.feature_names() {
+        if line.len() + name.len() > 110 {
+            writeln!(text, "{line}")?;
+            line = " ".repeat(11);
+        }
+        line.push(' ');
+        line.push_str(name);
+    }
+    writeln!(text, "{line}")?;
     match Caps::of(a, &GpuOptions::default()) {
         Ok(caps) => writeln!(text, "  used      {}", used(&caps))?,
         Err(e) => writeln!(text, "  unusable  {e}")?,
@@ -122,9 +133,8 @@ fn described(a: &Adapter, models: &[(&'static str, ModelConfig)]) -> Result<Valu
                 }));
             }
         }
-        let others: Vec<Value> = other_kernels(caps)
-            .map(|(k, v)| json!({ "kernel": k.name, "variant": v.name, "why": v.why }))
-            .collect();
+        let others: Vec<Value> =
+            other_kernels(caps).map(|(k, v)| json!({ "kernel": k.name, "variant": v.name, "why": v.why })).collect();
         out["explain"] = json!({ "matmul": products, "other": others });
     }
     Ok(out)
@@ -133,13 +143,27 @@ fn described(a: &Adapter, models: &[(&'static str, ModelConfig)]) -> Result<Valu
 fn explained(text: &mut String, caps: &Caps, models: &[(&'static str, ModelConfig)]) -> Result<(), Box<dyn Error>> {
     let mut reasons: Vec<(&str, &str)> = Vec::new();
     for (model, config) in models {
-        writeln!(text, "\n  {model:<12} {:>16}  {:<8} {:<24} windows", "[N, K]", "pass", "variant")?;
-        for p in plan(config, caps) {
+        writeln!(
+            text,
+            "\n  {model:<10} {:>14}  {:<9} {:<9} {:<15} {:<12} windows",
+            "[N, K]", "decode", "forward", "dx", "dw"
+        )?;
+        for products in plan(config, caps).chunks(4) {
+            let Some(p) = products.first() else { continue };
+            // `matmul_nn_any.sg32x4` prints as `any.sg32x4`: the column says the rest.
+            let short = |i: usize| {
+                let name = products.get(i).map_or("", |p: &Product| p.variant);
+                let plain = ["matmul_nt.", "matmul_nn.", "matmul_tn.", "matmul_nn_", "matmul_tn_"];
+                plain.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+            };
             let shape = format!("[{}, {}]", p.n, p.k);
-            writeln!(text, "  {:<12} {shape:>16}  {:<8} {:<24} {}", p.matrix, p.pass, p.variant, p.windows)?;
-            let kind = p.variant.rsplit('.').next().unwrap_or(p.variant);
-            if !reasons.iter().any(|(k, _)| *k == kind) {
-                reasons.push((kind, p.why));
+            let (decode, forward, dx, dw) = (short(0), short(1), short(2), short(3));
+            writeln!(text, "  {:<10} {shape:>14}  {decode:<9} {forward:<9} {dx:<15} {dw:<12} {}", p.matrix, p.windows)?;
+            for p in products {
+                let kind = p.variant.rsplit('.').next().unwrap_or(p.variant);
+                if !reasons.iter().any(|(k, _)| *k == kind) {
+                    reasons.push((kind, p.why));
+                }
             }
         }
     }

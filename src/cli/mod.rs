@@ -5,6 +5,7 @@ mod battery;
 mod bench;
 mod console;
 mod data;
+mod devices;
 mod evaluate;
 mod generate;
 mod pretrain;
@@ -20,6 +21,8 @@ use clap::{Parser, Subcommand};
 
 use crate::battery::error::BatteryError;
 use crate::config::ConfigError;
+use crate::gpu::DeviceError;
+use crate::model::ModelError;
 use crate::train::error::TrainError;
 
 /// Did training by reinforcement instil a disposition, or surface compliance?
@@ -32,6 +35,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// List adapters and what runs on them
+    Devices(devices::Args),
     /// Compare this device with PyTorch's values for a model, tensor by tensor
     Verify(verify::Args),
     /// Complete a prompt
@@ -58,6 +63,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Devices(a) => devices::run(a),
         Command::Verify(a) => verify::run(a),
         Command::Generate(a) => generate::run(a),
         Command::Pretrain(a) => pretrain::run(a),
@@ -97,6 +103,8 @@ fn exit_code(e: &(dyn Error + 'static)) -> u8 {
     while let Some(e) = at {
         let usage = e.is::<ConfigError>()
             || matches!(e.downcast_ref(), Some(TrainError::Config(_)))
+            || matches!(e.downcast_ref(), Some(m) if !matches!(m, ModelError::Op(_)))
+            || e.is::<DeviceError>()
             || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)));
         if usage || e.is::<Usage>() {
             return 2;

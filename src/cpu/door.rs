@@ -1,46 +1,15 @@
 //! `impl Ops`: shape checks and memory around the kernels.
 
-use super::attention::Qkv;
+use super::checks::{below, counted, full, full_mut, head_dims, qkv, refuse, shaped};
 use super::matmul::Dims;
 use super::real::Real;
 use super::tensor::{CpuIndex, CpuTensor, Values};
 use super::{Cpu, embed, optim, rows, sample};
-use crate::ops::{AdamW, AttnPlan, AttnShape, HeadOut, OpError, Ops, Result, Sampling, ScatterPlan, TensorMeta};
+use crate::ops::{AdamW, AttnPlan, AttnShape, HeadOut, Ops, Result, Sampling, ScatterPlan, TensorMeta};
 
 /// Logits are kept for the backward pass up to this many bytes (at 4 bytes each), and made in chunks of rows of this
 /// size otherwise.
 const LOGITS_BYTES: usize = 64 << 20;
-
-fn refuse<T>(op: &'static str, detail: String) -> Result<T> {
-    Err(OpError::Shape { op, detail })
-}
-
-fn shaped(op: &'static str, what: &str, x: &impl TensorMeta, rows: usize, cols: usize) -> Result<()> {
-    if (x.rows(), x.cols()) == (rows, cols) {
-        return Ok(());
-    }
-    refuse(op, format!("{what} is [{}, {}], expected [{rows}, {cols}]", x.rows(), x.cols()))
-}
-
-fn counted(op: &'static str, what: &str, got: usize, want: usize) -> Result<()> {
-    if got == want { Ok(()) } else { refuse(op, format!("{what} has {got} entries, expected {want}")) }
-}
-
-/// Every index below `bound`.
-fn below(op: &'static str, what: &str, index: &[u32], bound: usize) -> Result<()> {
-    match index.iter().position(|&i| i as usize >= bound) {
-        Some(at) => refuse(op, format!("{what}[{at}] is {}, there are {bound} rows", index[at])),
-        None => Ok(()),
-    }
-}
-
-fn full<'a, F: Real>(op: &'static str, what: &str, x: &'a CpuTensor<F>) -> Result<&'a [F]> {
-    x.slice().map_or_else(|| refuse(op, format!("{what} is stored as bf16, which is for weights only")), Ok)
-}
-
-fn full_mut<'a, F: Real>(op: &'static str, what: &str, x: &'a mut CpuTensor<F>) -> Result<&'a mut [F]> {
-    x.slice_mut().map_or_else(|| refuse(op, format!("{what} is stored as bf16, which is read-only")), Ok)
-}
 
 impl<F: Real> Cpu<F> {
     /// Output memory with leftover contents.
@@ -72,54 +41,9 @@ impl<F: Real> Cpu<F> {
         }
     }
 
-    /// Checks an attention call; `keys` are `k` and `v`.
-    fn qkv<'a>(
-        op: &'static str,
-        q: &'a CpuTensor<F>,
-        k: &'a CpuTensor<F>,
-        v: &'a CpuTensor<F>,
-        plan: &'a AttnPlan<CpuIndex>,
-        shape: &'a AttnShape,
-    ) -> Result<Qkv<'a, F>> {
-        let AttnShape { heads, kv_heads, head_dim, .. } = *shape;
-        if heads == 0 || kv_heads == 0 || head_dim == 0 || !heads.is_multiple_of(kv_heads) {
-            return refuse(op, format!("{heads} heads of {head_dim} over {kv_heads} key/value heads"));
-        }
-        shaped(op, "q", q, plan.rows(), heads * head_dim)?;
-        shaped(op, "k", k, k.rows(), kv_heads * head_dim)?;
-        shaped(op, "v", v, k.rows(), kv_heads * head_dim)?;
-        let mut rows = 0;
-        for s in &plan.spans {
-            let keys = s.k0.checked_add(s.past).and_then(|n| n.checked_add(s.n));
-            if s.q0 != rows || keys.is_none_or(|n| n > k.rows()) {
-                return refuse(op, format!("{s:?} with {} key rows and {rows} query rows before it", k.rows()));
-            }
-            rows += s.n;
-        }
-        Ok(Qkv { q: full(op, "q", q)?, k: full(op, "k", k)?, v: full(op, "v", v)?, spans: &plan.spans, shape })
-    }
-
     /// Row chunks of the head, a function of the vocabulary alone.
     fn head_chunk(vocab: usize) -> usize {
         (LOGITS_BYTES / (4 * vocab.max(1))).max(1)
-    }
-
-    /// Shapes of the head's inputs; `(M, V, H)`.
-    fn head_dims(
-        op: &'static str,
-        h: &CpuTensor<F>,
-        w: &CpuTensor<F>,
-        targets: &CpuIndex,
-        temperature: f32,
-    ) -> Result<Dims> {
-        let d = Dims { m: h.rows(), n: w.rows(), k: w.cols() };
-        shaped(op, "h", h, d.m, d.k)?;
-        counted(op, "targets", targets.0.len(), d.m)?;
-        below(op, "targets", &targets.0, d.n)?;
-        if !(temperature > 0.0 && temperature.is_finite()) {
-            return refuse(op, format!("temperature is {temperature}, expected a positive number"));
-        }
-        Ok(d)
     }
 }
 
@@ -392,7 +316,7 @@ impl<F: Real> Ops for Cpu<F> {
         shape: &AttnShape,
     ) -> Result<(Self::T, Self::T)> {
         let op = "attention";
-        let x = Self::qkv(op, q, k, v, plan, shape)?;
+        let x = qkv(op, q, k, v, plan, shape)?;
         let mut lse = self.empty(q.rows(), shape.heads);
         let l = full_mut(op, "lse", &mut lse)?;
         let out = self.made(q.rows(), q.cols(), |out| self.kernels.attention(out, l, x));
@@ -411,7 +335,7 @@ impl<F: Real> Ops for Cpu<F> {
         shape: &AttnShape,
     ) -> Result<(Self::T, Self::T, Self::T)> {
         let op = "attention_bwd";
-        let x = Self::qkv(op, q, k, v, plan, shape)?;
+        let x = qkv(op, q, k, v, plan, shape)?;
         if !plan.self_attention || plan.spans.iter().any(|s| s.k0 != s.q0 || s.past != 0) || k.rows() != q.rows() {
             return refuse(op, "the plan is not one of self-attention over the batch's own rows".into());
         }
@@ -428,7 +352,7 @@ impl<F: Real> Ops for Cpu<F> {
 
     fn head_logp(&self, h: &Self::T, w: &Self::T, targets: &Self::I, temperature: f32) -> Result<HeadOut<Self::T>> {
         let op = "head_logp";
-        let d = Self::head_dims(op, h, w, targets, temperature)?;
+        let d = head_dims(op, h, w, targets, temperature)?;
         let (t, hv) = (F::of_f32(temperature), full(op, "h", h)?);
         let chunk = Self::head_chunk(d.n);
         let mut out = [self.empty(d.m, 1), self.empty(d.m, 1), self.empty(d.m, 1)];
@@ -442,9 +366,9 @@ impl<F: Real> Ops for Cpu<F> {
                 let m = chunk.min(d.m - start);
                 let z = &mut z[..m * d.n];
                 self.kernels.nt(z, &hv[start * d.k..][..m * d.k], w.view(), None, Dims { m, ..d });
-                for (i, z) in z.chunks_exact(d.n.max(1)).enumerate() {
-                    let row = start + i;
-                    (lse[row], entropy[row]) = self.kernels.log_softmax(z, t);
+                let rows = start..start + m;
+                self.kernels.log_softmax(&mut lse[rows.clone()], &mut entropy[rows.clone()], z, t);
+                for (row, z) in rows.zip(z.chunks_exact(d.n.max(1))) {
                     logp[row] = z[targets.0[row] as usize] / t - lse[row];
                 }
             }
@@ -464,7 +388,7 @@ impl<F: Real> Ops for Cpu<F> {
         mut dw: Option<&mut Self::T>,
     ) -> Result<Self::T> {
         let op = "head_logp_bwd";
-        let d = Self::head_dims(op, h, w, targets, temperature)?;
+        let d = head_dims(op, h, w, targets, temperature)?;
         shaped(op, "dlogp", dlogp, d.m, 1)?;
         shaped(op, "lse", &out.lse, d.m, 1)?;
         let (hv, dlogp, lse) = (full(op, "h", h)?, full(op, "dlogp", dlogp)?, full(op, "lse", &out.lse)?);
@@ -495,10 +419,8 @@ impl<F: Real> Ops for Cpu<F> {
                 }
             };
             let dz = &mut dz[..size];
-            for (i, (dz, z)) in dz.chunks_exact_mut(d.n.max(1)).zip(z.chunks_exact(d.n.max(1))).enumerate() {
-                let row = start + i;
-                self.kernels.log_softmax_bwd(dz, z, targets.0[row] as usize, dlogp[row], t, lse[row]);
-            }
+            let of = start..start + d.m;
+            self.kernels.log_softmax_bwd(dz, z, &targets.0[of.clone()], &dlogp[of.clone()], t, &lse[of]);
             self.kernels.nn(&mut dhv[rows.clone()], dz, w.view(), d);
             if let Some(dw) = dw.as_deref_mut() {
                 self.kernels.tn(full_mut(op, "dw", dw)?, dz, &hv[rows], d);
@@ -517,16 +439,8 @@ impl<F: Real> Ops for Cpu<F> {
             return refuse(op, format!("{s:?}: temperature must be at least 0 and top_p above 0"));
         }
         let z = full(op, "logits", logits)?;
-        let mut ids = Vec::with_capacity(logits.rows());
-        let mut logp = self.empty(logits.rows(), 1);
-        let mut scratch = [Vec::new(), Vec::new()];
-        let rows = z.chunks_exact(logits.cols().max(1)).zip(keys.0.chunks_exact(4));
-        for (logp, (z, key)) in full_mut(op, "logp", &mut logp)?.iter_mut().zip(rows) {
-            let u = sample::uniform([key[0], key[1], key[2], key[3]]);
-            let (id, lp) = sample::sample_row(&*self.kernels, z, s, u, &mut scratch);
-            ids.push(id);
-            *logp = lp;
-        }
+        let mut ids = vec![0; logits.rows()];
+        let logp = self.made(logits.rows(), 1, |logp| self.kernels.sample(&mut ids, logp, z, s, &keys.0));
         Ok((CpuIndex(ids), logp))
     }
 

@@ -5,6 +5,7 @@
 //! and memory around them.
 
 mod attention;
+mod checks;
 mod door;
 mod embed;
 mod fast;
@@ -24,7 +25,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::ops::AdamW;
+use crate::ops::{AdamW, Sampling};
 use attention::Qkv;
 pub use matmul::Dims;
 pub use real::Real;
@@ -50,7 +51,7 @@ impl Cpu<f32> {
     /// The default device of a machine without a GPU.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self::with(fast::Fast)
+        Self::with(fast::Fast::new())
     }
     /// Plain loops in f32.
     pub fn plain() -> Self {
@@ -119,14 +120,17 @@ pub(crate) trait Kernels<F: Real>: Send + Sync {
         attention::attention_bwd(grads, dout, out, lse, x);
     }
 
-    fn log_softmax(&self, z: &[F], t: F) -> (F, F) {
-        head::log_softmax(z, t)
+    fn log_softmax(&self, lse: &mut [F], entropy: &mut [F], z: &[F], t: F) {
+        head::log_softmax(lse, entropy, z, t);
     }
-    fn log_softmax_bwd(&self, dz: &mut [F], z: &[F], target: usize, dlogp: F, t: F, lse: F) {
-        head::log_softmax_bwd(dz, z, target, dlogp, t, lse);
+    fn log_softmax_bwd(&self, dz: &mut [F], z: &[F], targets: &[u32], dlogp: &[F], t: F, lse: &[F]) {
+        head::log_softmax_bwd(dz, z, targets, dlogp, t, lse);
     }
     fn masses(&self, e: &mut [F], z: &[F], max: F, t: F) {
         head::masses(e, z, max, t);
+    }
+    fn sample(&self, ids: &mut [u32], logp: &mut [F], z: &[F], s: &Sampling, keys: &[u32]) {
+        sample::sample(self, ids, logp, z, s, keys);
     }
 
     fn sum_squares(&self, x: &[F]) -> (f64, u64) {

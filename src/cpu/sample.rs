@@ -51,15 +51,18 @@ fn kth_largest<F: Real>(z: &[F], k: usize, scratch: &mut Vec<F>) -> F {
 }
 
 /// Smallest logit that top-p keeps: a token stays iff the mass of tokens with a strictly larger logit is less than
-/// `top_p` of `total`. `mass(z)` is the unnormalised probability of a token; tokens below `floor` have none.
-fn top_p_floor<F: Real>(z: &[F], floor: F, mass: impl Fn(F) -> F, top_p: F, total: F, scratch: &mut Vec<F>) -> F {
-    scratch.clear();
-    scratch.extend(z.iter().copied().filter(|&z| z >= floor));
-    scratch.sort_unstable_by(descending);
+/// `top_p` (below 1) of the whole. `e` holds the masses `mass(z)`, 0 for tokens that are out already.
+fn top_p_floor<F: Real>(z: &[F], e: &[F], mass: impl Fn(F) -> F, top_p: F, sorted: &mut Vec<F>) -> F {
+    let total: F = e.iter().copied().sum();
+    // Tokens this light make up less than 1 - top_p together, so none of them stays; the factor covers rounding.
+    let light = F::of(0.99) * (F::ONE - top_p) * total / F::of(z.len() as f64);
+    sorted.clear();
+    sorted.extend(z.iter().zip(e).filter(|&(_, &e)| e > light).map(|(&z, _)| z));
+    sorted.sort_unstable_by(descending);
     let (mut above, mut at, mut keep) = (F::ZERO, 0, F::NEG_INFINITY);
-    while at < scratch.len() && (at == 0 || above < top_p * total) {
-        keep = scratch[at];
-        while at < scratch.len() && scratch[at] == keep {
+    while at < sorted.len() && (at == 0 || above < top_p * total) {
+        keep = sorted[at];
+        while at < sorted.len() && sorted[at] == keep {
             above += mass(keep);
             at += 1;
         }
@@ -71,23 +74,38 @@ fn descending<F: Real>(a: &F, b: &F) -> Ordering {
     b.partial_cmp(a).unwrap_or(Ordering::Equal)
 }
 
-/// Chooses a token of one row `z [V]`, V ≥ 1: temperature, then top-k, then top-p of what top-k left, then the inverse
-/// of the cumulative mass in vocabulary order at `u`. Returns the id and its log-probability under `softmax(z / T)`
-/// over the whole vocabulary (T = 1 when greedy). `scratch` keeps two work buffers between rows.
-pub fn sample_row<F: Real>(
-    kernels: &dyn Kernels<F>,
+/// Chooses a token of each row of `z [m,V]`, V ≥ 1: temperature, then top-k, then top-p of what top-k left, then the
+/// inverse of the cumulative mass in vocabulary order at the row's uniform. Writes the ids and their log-probabilities
+/// under `softmax(z / T)` over the whole vocabulary (T = 1 when greedy). `keys` has four words per row.
+pub fn sample<F: Real, K: Kernels<F> + ?Sized>(
+    kernels: &K,
+    ids: &mut [u32],
+    logp: &mut [F],
     z: &[F],
     s: &Sampling,
-    u: f32,
-    scratch: &mut [Vec<F>; 2],
-) -> (u32, F) {
+    keys: &[u32],
+) {
     let greedy = s.temperature == 0.0;
     let t = if greedy { F::ONE } else { F::of_f32(s.temperature) };
-    let id = if greedy { argmax(z) } else { draw(kernels, z, s, t, F::of_f32(u), scratch) };
-    (id as u32, z[id] / t - kernels.log_softmax(z, t).0)
+    let vocab = z.len() / ids.len().max(1);
+    let (mut scratch, mut entropy) = ([Vec::new(), Vec::new()], vec![F::ZERO; ids.len()]);
+    kernels.log_softmax(logp, &mut entropy, z, t);
+    for (i, (id, logp)) in ids.iter_mut().zip(logp).enumerate() {
+        let (z, key) = (&z[i * vocab..][..vocab], [0, 1, 2, 3].map(|n| keys[4 * i + n]));
+        let chosen = if greedy { argmax(z) } else { draw(kernels, z, s, t, F::of_f32(uniform(key)), &mut scratch) };
+        *logp = z[chosen] / t - *logp;
+        *id = chosen as u32;
+    }
 }
 
-fn draw<F: Real>(kernels: &dyn Kernels<F>, z: &[F], s: &Sampling, t: F, u: F, [e, sorted]: &mut [Vec<F>; 2]) -> usize {
+fn draw<F: Real, K: Kernels<F> + ?Sized>(
+    kernels: &K,
+    z: &[F],
+    s: &Sampling,
+    t: F,
+    u: F,
+    [e, sorted]: &mut [Vec<F>; 2],
+) -> usize {
     let top = argmax(z);
     let max = z[top];
     e.resize(z.len(), F::ZERO);
@@ -99,14 +117,11 @@ fn draw<F: Real>(kernels: &dyn Kernels<F>, z: &[F], s: &Sampling, t: F, u: F, [e
             }
         }
     };
-    let mut floor = F::NEG_INFINITY;
     if s.top_k != 0 {
-        floor = kth_largest(z, s.top_k as usize, sorted);
-        drop_below(e, floor);
+        drop_below(e, kth_largest(z, s.top_k as usize, sorted));
     }
     if s.top_p < 1.0 {
-        let total = e.iter().copied().sum();
-        floor = top_p_floor(z, floor, |z| ((z - max) / t).exp(), F::of_f32(s.top_p), total, sorted);
+        let floor = top_p_floor(z, e, |z| ((z - max) / t).exp(), F::of_f32(s.top_p), sorted);
         drop_below(e, floor);
     }
     inverse_cdf(e, u).unwrap_or(top)

@@ -83,7 +83,7 @@ impl Watch {
         if !self.faulted.load(Ordering::Acquire) {
             self.raise(Fault::Lost(detail.clone()));
         }
-        self.check().err().unwrap_or_else(|| OpError::Unsupported(detail))
+        self.check().err().unwrap_or(OpError::Unsupported(detail))
     }
 
     pub fn out_of_memory(&self, detail: String) -> OpError {

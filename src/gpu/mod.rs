@@ -13,6 +13,8 @@ mod ops;
 mod pool;
 mod submit;
 mod tensor;
+#[cfg(test)]
+mod tests;
 
 pub use adapters::{Adapter, DeviceSpec, Selected, list_adapters, select};
 pub use caps::{Caps, GpuOptions};

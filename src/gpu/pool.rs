@@ -125,11 +125,11 @@ impl Pool {
             if shelves.free_bytes <= keep {
                 break;
             }
-            if let Some(shelf) = shelves.free.get_mut(&class) {
-                if let Some(at) = shelf.iter().position(|(_, f)| *f == freed) {
-                    shelf.remove(at);
-                    shelves.free_bytes -= class;
-                }
+            if let Some(shelf) = shelves.free.get_mut(&class)
+                && let Some(at) = shelf.iter().position(|(_, f)| *f == freed)
+            {
+                shelf.remove(at);
+                shelves.free_bytes -= class;
             }
         }
     }

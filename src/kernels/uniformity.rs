@@ -146,10 +146,8 @@ impl<'a> Analysis<'a> {
                 self.barrier(span, uniform);
                 self.results.insert(*result, true);
             }
-            Statement::Store { pointer, value } => {
-                if !(uniform && self.uniform(*value) && self.uniform(*pointer)) {
-                    self.vary(*pointer);
-                }
+            Statement::Store { pointer, value } if !(uniform && self.uniform(*value) && self.uniform(*pointer)) => {
+                self.vary(*pointer)
             }
             Statement::Call { function, arguments, result } => {
                 let flags: Vec<bool> = arguments.iter().map(|a| self.uniform(*a)).collect();

@@ -503,9 +503,8 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
         self.settle(op, "m", m, 0.0)?;
         self.settle(op, "v", v, 0.0)?;
         self.settle(op, "w", w, 0.0)?;
-        // Each w was rounded by up to `rounding`: what the sum of squared changes can be off by (Cauchy-Schwarz).
-        let rounding = self.size(w)? * f32::EPSILON * (w.len() as f32).sqrt();
-        let off = 2.0 * magnitude(&self.b.read(&b)?).sqrt() * rounding + rounding * rounding;
+        // Each w was rounded by up to a unit in its last place: what the norm of the change can be off by.
+        let off = self.size(w)? * f32::EPSILON * (w.len() as f32).sqrt();
         self.settled(op, "change", a, b, 100.0 * off / self.bound)
     }
 }
