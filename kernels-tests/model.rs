@@ -64,7 +64,7 @@ fn cpu_equals_pytorch() {
 
 #[test]
 fn gpu_equals_pytorch() {
-    for_each_gpu(|gpu| equals_pytorch(gpu));
+    for_each_gpu(equals_pytorch);
 }
 
 /// Ten AdamW updates on the golden batch follow `torch.optim.AdamW`.
@@ -108,7 +108,7 @@ fn ten_losses<O: Ops>(o: &O) {
 #[test]
 fn ten_adamw_losses() {
     ten_losses(&Cpu::<f32>::new());
-    for_each_gpu(|gpu| ten_losses(gpu));
+    for_each_gpu(ten_losses);
 }
 
 /// Tokens and log-probs are the same bits in any batch, and equal the training forward's.
@@ -152,7 +152,7 @@ fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
 #[test]
 fn decoding_equals_training_forward() {
     decoding_is_batch_invariant_and_on_policy(&Cpu::<f32>::new());
-    for_each_gpu(|gpu| decoding_is_batch_invariant_and_on_policy(gpu));
+    for_each_gpu(decoding_is_batch_invariant_and_on_policy);
 }
 
 fn gradients<O: Ops>(o: &O, recompute: Recompute) -> Vec<Vec<u32>> {
@@ -176,7 +176,7 @@ fn recomputation_changes_no_bit() {
         assert_eq!(all, gradients(o, Recompute::Layer));
     }
     check(&Cpu::<f32>::new());
-    for_each_gpu(|gpu| check(gpu));
+    for_each_gpu(check);
 }
 
 /// Residual stream after the last block under a hook set.
@@ -221,7 +221,7 @@ fn hooks_do_what_they_say<O: Ops>(o: &O) {
 #[test]
 fn hooks() {
     hooks_do_what_they_say(&Cpu::<f32>::new());
-    for_each_gpu(|gpu| hooks_do_what_they_say(gpu));
+    for_each_gpu(hooks_do_what_they_say);
 }
 
 #[test]

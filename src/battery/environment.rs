@@ -15,7 +15,7 @@ impl Speech<'_> {
     /// Token ids of a system prompt and a user turn, ready for the model's answer.
     pub fn prompt(&self, system: Option<&str>, user: &str) -> Result<(String, Vec<u32>)> {
         let mut messages = Vec::new();
-        messages.extend(system.map(|s| Message::system(s)));
+        messages.extend(system.map(Message::system));
         messages.push(Message::user(user));
         let text = self.chat.render(&messages, true)?;
         let ids = self.chat.encode(&text)?;

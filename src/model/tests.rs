@@ -60,9 +60,9 @@ fn check<O: Ops>(o: &O, name: &str, recompute: Recompute) {
     // CE
     let (mut rows, mut targets, mut at) = (vec![], vec![], 0u32);
     for s in &seqs {
-        for t in 1..s.len() {
+        for (t, &target) in s.iter().enumerate().skip(1) {
             rows.push(at + t as u32 - 1);
-            targets.push(s[t]);
+            targets.push(target);
         }
         at += s.len() as u32;
     }

@@ -141,6 +141,7 @@ pub fn run<O: Ops>(
         let mut ended = last.then_some(Ended::Complete { step: done });
         if last || done % c.logging_steps.max(1) == 0 {
             metrics_log.write(&as_row(done, m))?;
+            metrics_log.flush()?;
             board.scalars(done, "train/", m)?;
             let zero = m.get("frac_reward_zero_std").unwrap_or(0.0);
             flat_logs = if zero > c.zero_std_limit { flat_logs + 1 } else { 0 };
