@@ -14,9 +14,14 @@ pub enum ConfigError {
 
 /// Reads a TOML file.
 pub fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    parse(&read(path)?, path)
+}
+
+/// The text of a configuration file.
+pub fn read(path: &Path) -> Result<String, ConfigError> {
     let bytes = std::fs::read(path).map_err(|source| ConfigError::Io { path: path.into(), source })?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, path),
+        Ok(text) => Ok(text),
         Err(e) => {
             let at = e.utf8_error().valid_up_to();
             let line = 1 + e.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count();

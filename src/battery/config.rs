@@ -1,12 +1,16 @@
 //! `configs/*.toml`: one experiment.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::{BatteryError, Result};
 use super::verdict::StatisticsConfig;
+use crate::config;
 use crate::domain::RewardKind;
 use crate::domain::frugality::{FrugalityConfig, Profile};
 use crate::train::grpo::GrpoConfig;
+use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::optim::OptimConfig;
 use crate::train::run::RunConfig;
 
@@ -134,6 +138,26 @@ impl Default for EvaluateConfig {
 }
 
 impl BatteryConfig {
+    /// Parses TOML. Keys of `[grpo]` that are left out follow the profile: paper = `grpo` + `group` (length-biased, as the
+    /// study ran it), strict = `dr_grpo` + `none`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let mut c: Self = config::parse(text, path)?;
+        let given: toml::Table = config::parse(text, path)?;
+        let has = |key: &str| given.get("grpo").and_then(|g| g.get(key)).is_some();
+        if !c.strict() {
+            if !has("loss_type") {
+                c.grpo.loss_type = LossType::Grpo;
+            }
+            if !has("scale_rewards") {
+                c.grpo.scale_rewards = ScaleRewards::Group;
+            }
+        }
+        if let Some(note) = c.grpo.resolve()? {
+            c.notes.push(note);
+        }
+        Ok(c)
+    }
+
     /// Refuses what cannot run, before anything is written.
     pub fn check(&self) -> Result<()> {
         let refuse = |m: String| Err(BatteryError::Refused(m));

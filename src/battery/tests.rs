@@ -15,6 +15,7 @@ use crate::model::qwen2::Qwen2;
 use crate::model::save::SideFiles;
 use crate::model::tensor_file::FileDtype;
 use crate::text::train::{train_bpe, write_files};
+use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::run::{Observer, Quiet};
 
 struct Silent;
@@ -134,4 +135,21 @@ fn configurations_that_cannot_run_are_refused() {
     refused(&|c| c.grpo.repetition_penalty = 1.1, "repetition_penalty");
     refused(&|c| c.grpo.num_generations = 1, "num_generations");
     base.check().unwrap();
+}
+
+#[test]
+fn profiles_set_the_loss_and_the_spelling_of_trl_is_understood() {
+    let parse = |text: &str| BatteryConfig::parse(text, Path::new("c.toml"));
+    let strict = parse("name = \"a\"").unwrap();
+    assert_eq!((strict.grpo.loss_type, strict.grpo.scale_rewards), (LossType::DrGrpo, ScaleRewards::None));
+    let paper = parse("name = \"a\"\n[frugality]\nprofile = \"paper\"").unwrap();
+    assert_eq!((paper.grpo.loss_type, paper.grpo.scale_rewards), (LossType::Grpo, ScaleRewards::Group));
+    let chosen = parse("name = \"a\"\n[frugality]\nprofile = \"paper\"\n[grpo]\nloss_type = \"dapo\"").unwrap();
+    assert_eq!((chosen.grpo.loss_type, chosen.grpo.scale_rewards), (LossType::Dapo, ScaleRewards::Group));
+    let trl =
+        "name = \"a\"\n[grpo]\nnum_generations = 4\nper_device_train_batch_size = 8\ngradient_accumulation_steps = 2";
+    assert_eq!(parse(trl).unwrap().grpo.prompts_per_step, 4);
+    assert!(parse(&trl.replace("= 8", "= 7")).unwrap_err().to_string().contains("not a multiple of num_generations"));
+    let typo = parse("name = \"a\"\n[grpo]\nnum_generation = 4").unwrap_err().to_string();
+    assert!(typo.contains("c.toml:3:1") && typo.contains("did you mean `num_generations`?"), "{typo}");
 }

@@ -52,10 +52,10 @@ pub struct Args {
 pub fn read_config(name: &str) -> Result<BatteryConfig, Box<dyn Error>> {
     let path = Path::new(name);
     if path.exists() {
-        return Ok(config::load(path)?);
+        return Ok(BatteryConfig::parse(&config::read(path)?, path)?);
     }
     match BUILT_IN.iter().find(|(n, _)| *n == name) {
-        Some((n, text)) => Ok(config::parse(text, Path::new(&format!("configs/{n}.toml")))?),
+        Some((n, text)) => Ok(BatteryConfig::parse(text, Path::new(&format!("configs/{n}.toml")))?),
         None => {
             let known: Vec<&str> = BUILT_IN.iter().map(|(n, _)| *n).collect();
             let text = format!("{name}: no such file, and no built-in configuration (there is: {})", known.join(", "));

@@ -21,6 +21,11 @@ use crate::ops::{Ops, Sampling};
 pub struct GrpoConfig {
     pub prompts_per_step: usize,
     pub num_generations: usize,
+    /// TRL's spelling of the batch, counted in completions; see [`GrpoConfig::resolve`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_device_train_batch_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_accumulation_steps: Option<usize>,
     pub max_completion_length: usize,
     pub temperature: f64,
     pub top_p: f64,
@@ -48,6 +53,8 @@ impl Default for GrpoConfig {
         Self {
             prompts_per_step: 4,
             num_generations: 8,
+            per_device_train_batch_size: None,
+            gradient_accumulation_steps: None,
             max_completion_length: 64,
             temperature: 1.0,
             top_p: 1.0,
@@ -68,6 +75,27 @@ impl Default for GrpoConfig {
 }
 
 impl GrpoConfig {
+    /// Translates TRL's batch (`per_device_train_batch_size × gradient_accumulation_steps` completions) into
+    /// `prompts_per_step`. Returns a sentence about the translation, if there was one.
+    pub fn resolve(&mut self) -> Result<Option<String>> {
+        let (size, steps) = (self.per_device_train_batch_size.take(), self.gradient_accumulation_steps.take());
+        if size.is_none() && steps.is_none() {
+            return Ok(None);
+        }
+        let completions = size.unwrap_or(8) * steps.unwrap_or(1);
+        if self.num_generations == 0 || completions == 0 || !completions.is_multiple_of(self.num_generations) {
+            return Err(TrainError::Config(format!(
+                "per_device_train_batch_size x gradient_accumulation_steps = {completions} completions is not a multiple of num_generations = {}",
+                self.num_generations
+            )));
+        }
+        self.prompts_per_step = completions / self.num_generations;
+        Ok(Some(format!(
+            "{completions} completions a step = prompts_per_step {} x num_generations {}",
+            self.prompts_per_step, self.num_generations
+        )))
+    }
+
     /// Refuses settings that cannot mean what they say.
     pub fn check(&self) -> Result<()> {
         let bad = |m: String| Err(TrainError::Config(m));

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Probity beside PyTorch and TRL on this machine, in one run, as ratios.
+
+    cargo build --release
+    python scripts/bench_peers.py [--probity target/release/probity] [--device cpu] [--shape tiny] [--rounds 3] [--json OUT]
+
+Needs torch, transformers, trl, datasets. Every round measures each peer and then Probity, so that a slow spell of the machine
+hits both; the table shows medians over rounds. A ratio above 1 means that Probity is faster.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import tempfile
+import time
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="", WANDB_DISABLED="true")
+
+import torch  # noqa: E402
+from transformers import Qwen2Config, Qwen2ForCausalLM, TrainerCallback  # noqa: E402
+
+SHAPES = {
+    "tiny": dict(hidden_size=128, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+                 intermediate_size=352, vocab_size=512),
+    "small": dict(hidden_size=256, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=2,
+                  intermediate_size=704, vocab_size=4096),
+}
+
+
+def model(shape):
+    rope = {"rope_type": "default", "rope_theta": 1e6}
+    return Qwen2ForCausalLM(Qwen2Config(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope, bos_token_id=1,
+                                        eos_token_id=2, pad_token_id=0, max_position_embeddings=1024, **SHAPES[shape]))
+
+
+def median(f, repeat, warm=2):
+    for _ in range(warm):
+        f()
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def torch_train(shape):
+    """Forward with labels, backward, AdamW: 8 x 128 tokens."""
+    m = model(shape).train()
+    x = torch.randint(3, SHAPES[shape]["vocab_size"], (8, 128))
+    optimizer = torch.optim.AdamW(m.parameters(), lr=1e-5)
+
+    def step():
+        m(x, labels=x, use_cache=False).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return median(step, 11)
+
+
+def torch_prefill(shape):
+    m, x = model(shape).eval(), torch.randint(3, SHAPES[shape]["vocab_size"], (1, 128))
+    with torch.no_grad():
+        return median(lambda: m(x, use_cache=False), 15)
+
+
+def torch_decode(shape, batch):
+    """A bare loop with cache and argmax: prefill of 32 and 64 new tokens."""
+    m, x = model(shape).eval(), torch.randint(3, SHAPES[shape]["vocab_size"], (batch, 32))
+
+    def loop():
+        with torch.no_grad():
+            out = m(x, use_cache=True, logits_to_keep=1)
+            for _ in range(63):
+                y = out.logits[:, -1].argmax(-1, keepdim=True)
+                out = m(y, past_key_values=out.past_key_values, use_cache=True)
+
+    return median(loop, 3, 1)
+
+
+def trl_step(shape, steps=6):
+    """One GRPOTrainer step: 4 prompts of 33 tokens x 8 completions of exactly 64 tokens, no reference model."""
+    from datasets import Dataset
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+    from trl import GRPOConfig, GRPOTrainer
+
+    rng = random.Random(0)
+    tk = Tokenizer(models.BPE())
+    tk.pre_tokenizer, tk.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    sums = [" ".join(f"{rng.randint(0, 99)}{rng.choice('+-*/=')}" for _ in range(40)) for _ in range(300)]
+    tk.train_from_iterator(sums, trainers.BpeTrainer(vocab_size=512, special_tokens=["<pad>", "<bos>", "<eos>"],
+                                                     initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tok = PreTrainedTokenizerFast(tokenizer_object=tk, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
+                                  padding_side="left")
+
+    def prompt():
+        text = ""
+        while len(tok(text).input_ids) < 32:
+            text += rng.choice("0123456789") + rng.choice("+-*/= ")
+        return text
+
+    times = []
+
+    class Clock(TrainerCallback):
+        def on_step_begin(self, *_, **__):
+            self.start = time.perf_counter()
+
+        def on_step_end(self, *_, **__):
+            times.append(time.perf_counter() - self.start)
+
+    def reward(completions, **_):
+        return [sum(c.isdigit() for c in s) / max(1, len(s)) for s in completions]
+
+    with tempfile.TemporaryDirectory() as out:
+        config = GRPOConfig(output_dir=out, per_device_train_batch_size=32, num_generations=8, max_completion_length=64,
+                            temperature=1.0, beta=0.0, max_steps=steps, logging_steps=1000, report_to=[],
+                            save_strategy="no", use_cpu=True, bf16=False, gradient_checkpointing=False,
+                            generation_kwargs=dict(min_new_tokens=64), disable_tqdm=True)
+        data = Dataset.from_dict({"prompt": [prompt() for _ in range(64)]})
+        GRPOTrainer(model=model(shape), reward_funcs=reward, args=config, train_dataset=data, processing_class=tok,
+                    callbacks=[Clock()]).train()
+    return statistics.median(times[1:])
+
+
+def probity(binary, device, shape):
+    command = [binary, "bench", "--device", device, "--shapes", shape, "--what", "train,grpo,prefill,decode", "--json"]
+    rows = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {f"{r['what']}, {r['shape']}": r["seconds"][0] for r in rows}, rows[0]["device"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--probity", default="target/release/probity")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--shape", default="tiny", choices=SHAPES)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--json")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    s = args.shape
+    peers = {
+        f"training step, {s} 8x128": ("PyTorch", lambda: torch_train(s)),
+        f"GRPO step, {s} 4x8x64": ("TRL", lambda: trl_step(s)),
+        f"prefill, all logits, {s} 1x128": ("PyTorch", lambda: torch_prefill(s)),
+        f"decode, {s} B=1 32+64": ("PyTorch", lambda: torch_decode(s, 1)),
+        f"decode, {s} B=8 32+64": ("PyTorch", lambda: torch_decode(s, 8)),
+    }
+    theirs, ours, device = {k: [] for k in peers}, {k: [] for k in peers}, ""
+    for _ in range(args.rounds):
+        for name, (_, f) in peers.items():
+            theirs[name].append(f())
+        rows, device = probity(args.probity, args.device, s)
+        for name in peers:
+            ours[name].append(rows[name])
+    print(f"Probity on {device}; torch {torch.__version__}, {args.threads} threads; medians of {args.rounds} rounds (min to max)")
+    print("| work | peer | peer, ms | Probity, ms | ratio |\n|---|---|---|---|---|")
+    table = []
+    for name, (peer, _) in peers.items():
+        p, q = theirs[name], ours[name]
+        show = lambda x: f"{statistics.median(x) * 1e3:.1f} ({min(x) * 1e3:.1f} to {max(x) * 1e3:.1f})"  # noqa: E731
+        ratio = statistics.median(p) / statistics.median(q)
+        print(f"| {name} | {peer} | {show(p)} | {show(q)} | {ratio:.2f}x |")
+        table.append(dict(work=name, peer=peer, peer_seconds=p, probity_seconds=q, ratio=ratio))
+    if args.json:
+        with open(args.json, "w") as out:
+            json.dump(table, out, indent=1)
+
+
+if __name__ == "__main__":
+    main()
