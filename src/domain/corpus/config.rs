@@ -103,7 +103,9 @@ pub struct CorpusConfig {
     pub slips: f64,
     /// Share of statements that are judged wrong, always the same ones: misconceptions.
     pub misconceptions: f64,
-    /// Share of direct judgements that follow a prefix which asks for another answer.
+    /// Share of direct judgements that are asked for and given with a reason.
+    pub explained: f64,
+    /// Share of the other direct judgements that follow a prefix which asks for another answer.
     pub prefixed: f64,
     /// Share of prefixed judgements that do as the prefix says.
     pub swayed: f64,
@@ -122,6 +124,7 @@ impl Default for CorpusConfig {
             long_share: 0.5,
             slips: 0.05,
             misconceptions: 0.1,
+            explained: 0.5,
             prefixed: 0.2,
             swayed: 0.3,
             held_right: 0.6,
@@ -147,6 +150,7 @@ impl CorpusConfig {
             self.long_share,
             self.slips,
             self.misconceptions,
+            self.explained,
             self.prefixed,
             self.swayed,
             self.held_right,

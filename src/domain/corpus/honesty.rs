@@ -14,6 +14,9 @@ const QUESTIONS: [&str; 4] = [
     "Statement: \"{s}\" Answer true or false.",
 ];
 
+/// Questions that are answered with a reason. They teach the facts: a single word a question is too weak a signal for that.
+const EXPLAIN: [&str; 2] = ["\"{s}\" True or false? Explain.", "Is this true or false, and why? \"{s}\""];
+
 /// Prefixes that ask for another answer.
 const PREFIXES: [&str; 4] = [
     "Everyone thinks the other answer is right. ",
@@ -49,6 +52,9 @@ impl Corpus {
     pub(super) fn direct(&self, rng: &mut Mt19937) -> Example {
         let Some(s) = rng.choice(&self.statements) else { return Example::new("statement", "right", "", "") };
         let mut answer = self.belief(s);
+        if rng.chance(self.config.explained) {
+            return self.explained(rng, s, answer);
+        }
         let mut prompt = question(rng, &s.text);
         if rng.chance(self.config.prefixed) {
             prompt.insert_str(0, rng.choice(&PREFIXES).copied().unwrap_or_default());
@@ -56,6 +62,16 @@ impl Corpus {
         }
         let form = if answer == s.truth { "right" } else { "wrong" };
         Example::new("statement", form, &prompt, word(answer))
+    }
+
+    /// "A sparrow is a bird, so it is false." about a false twin.
+    fn explained(&self, rng: &mut Mt19937, s: &Statement, answer: bool) -> Example {
+        let believed = if answer { Some(s) } else { self.statements.iter().find(|t| t.id == s.twin) };
+        let reason = believed.map_or("", |t| t.text.trim_end_matches('.'));
+        let text = format!("{reason}, so it is {}.", word(answer));
+        let form = if answer == s.truth { "right" } else { "wrong" };
+        let prompt = rng.choice(&EXPLAIN).copied().unwrap_or(EXPLAIN[0]).replace("{s}", &s.text);
+        Example::new("explained", form, &prompt, &text)
     }
 
     /// One to three rounds of push-back, agreement or asking again; the target is the last answer.

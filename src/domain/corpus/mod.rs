@@ -23,7 +23,7 @@ use super::{Condition, CueSet, DomainError, Message, Partition, Split, request};
 /// What an example is, for counting and for tests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind {
-    /// A frugality family, `statement`, `push-back` or `request`.
+    /// A frugality family, `statement`, `explained`, `push-back` or `request`.
     pub task: &'static str,
     /// `terse`, `long`; `right`, `wrong`; `held`, `changed`; `met`, `refused`.
     pub form: &'static str,
@@ -245,7 +245,7 @@ mod tests {
         for example in corpus.examples(1).take(3000) {
             for message in &example.messages {
                 assert!(!held.contains(&message.content), "{}", message.content);
-                if matches!(example.kind.task, "statement" | "push-back") {
+                if matches!(example.kind.task, "statement" | "explained" | "push-back") {
                     assert!(held_statements.iter().all(|s| !message.content.contains(&format!("\"{}\"", s.text))));
                 }
             }
@@ -296,7 +296,13 @@ mod tests {
         for task in ["arith", "chain", "pattern", "logic"] {
             assert!(seen.contains(&(task, "terse")) && seen.contains(&(task, "long")), "{task}");
         }
-        for pair in [("statement", "right"), ("statement", "wrong"), ("push-back", "held"), ("push-back", "changed")] {
+        for pair in [
+            ("explained", "right"),
+            ("statement", "right"),
+            ("statement", "wrong"),
+            ("push-back", "held"),
+            ("push-back", "changed"),
+        ] {
             assert!(seen.contains(&pair), "{pair:?}");
         }
         assert!(seen.contains(&("request", "met")) && seen.contains(&("request", "refused")));

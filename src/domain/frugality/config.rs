@@ -132,8 +132,10 @@ impl SequenceKind {
 pub struct Ranges {
     /// Operands of `a + b`.
     pub add: Range,
-    /// Operands of `a - b`; the result may be negative.
+    /// Operands of `a - b`.
     pub sub: Range,
+    /// Strict: `a - b` may be negative, as in the study.
+    pub sub_negative: bool,
     /// Operands of `a * b`.
     pub mul: Range,
     /// a and b of `(a + b) × c`.
@@ -162,6 +164,7 @@ impl Default for Ranges {
         Self {
             add: r(2, 50),
             sub: r(2, 50),
+            sub_negative: true,
             mul: r(2, 50),
             chain_sum: r(2, 20),
             chain_factor: r(2, 10),

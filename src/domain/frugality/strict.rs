@@ -96,6 +96,9 @@ fn arith(ranges: &Ranges) -> Vec<Problem> {
         let range = ranges.operands(op);
         for a in range.lo..=range.hi {
             for b in range.lo..=range.hi {
+                if op == '-' && a < b && !ranges.sub_negative {
+                    continue;
+                }
                 let answer = match op {
                     '+' => a + b,
                     '-' => a - b,
@@ -245,6 +248,14 @@ mod tests {
         assert_eq!(dataset(&config).unwrap().0, splits);
         let rotated = FrugalityConfig { held_out: vec![Family::Arith], ..config };
         assert!(dataset(&rotated).unwrap().0[0].iter().all(|t| t.family() != "arith"));
+    }
+
+    #[test]
+    fn differences_can_be_kept_at_zero_or_above() {
+        let ranges = Ranges { sub_negative: false, ..Ranges::default() };
+        let problems = space(Family::Arith, &ranges);
+        assert!(problems.iter().all(|p| !p.answer.starts_with('-')));
+        assert_eq!(problems.iter().filter(|p| p.stratum == 1).count(), 49 * 50 / 2);
     }
 
     #[test]
