@@ -1,6 +1,7 @@
 //! The devices that kernel tests run on, and how results are compared.
 
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
+pub use probity::ops::selftest::random;
 use std::sync::OnceLock;
 
 /// Every adapter twice: as it is, and poor (WebGPU's default limits, no subgroups, 4 MiB bindings). PROBITY_ADAPTER keeps the
@@ -31,20 +32,6 @@ pub fn for_each_gpu(test: impl Fn(&Gpu)) {
         eprintln!("on {name}");
         test(gpu);
     }
-}
-
-/// `n` seeded values in [-1, 1), exact in f32 (SplitMix64).
-pub fn random(seed: u64, n: usize) -> Vec<f32> {
-    let mut state = seed;
-    (0..n)
-        .map(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = state;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect()
 }
 
 /// Panics unless every element of `got` is within `bound` of `want`, relative to the largest magnitude of `want`.

@@ -16,6 +16,7 @@ mod optim;
 mod rope;
 mod rows;
 mod sample;
+mod selftest;
 mod swiglu;
 mod twin;
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::backend::{DeviceArgs, Job};
+use super::bench_kernels;
 use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::batch::Batch;
 use crate::model::config::{ModelConfig, Sizes};
@@ -26,7 +27,7 @@ use crate::train::sft::{ExampleSource, Sft};
 pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to measure
+    /// What to measure: matmul, train, grpo, prefill, decode; kernels = every operation alone
     #[arg(long, value_delimiter = ',', default_value = "matmul,train,grpo,prefill,decode")]
     what: Vec<String>,
     /// Model shapes: tiny, small, q05b
@@ -42,22 +43,26 @@ pub struct Args {
 
 /// One measured figure.
 #[derive(Serialize)]
-struct Row {
-    device: String,
-    what: String,
-    shape: String,
+pub(super) struct Row {
+    pub device: String,
+    pub what: String,
+    pub shape: String,
     /// Seconds: median, smallest, largest.
-    seconds: [f64; 3],
+    pub seconds: [f64; 3],
     /// In `unit` at the median.
-    rate: f64,
-    unit: &'static str,
+    pub rate: f64,
+    pub unit: &'static str,
+    /// Of single operations: memory traffic at the median, every operand counted once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gb_per_s: Option<f64>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     for what in &args.what {
-        if !["matmul", "train", "grpo", "prefill", "decode"].contains(&what.as_str()) {
-            return Err(super::Usage(format!("--what {what}: expected matmul, train, grpo, prefill or decode")).into());
+        if !["matmul", "train", "grpo", "prefill", "decode", "kernels"].contains(&what.as_str()) {
+            let text = format!("--what {what}: expected matmul, train, grpo, prefill, decode or kernels");
+            return Err(super::Usage(text).into());
         }
     }
     let device = args.device.clone();
@@ -69,8 +74,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         println!("{:<28} {:<22} {:>10} {:>10} {:>10}  rate", "what", "shape", "median ms", "min", "max");
         for r in &rows {
             let ms = r.seconds.map(|s| s * 1e3);
+            let traffic = r.gb_per_s.map_or(String::new(), |gb| format!(", {gb:.1} GB/s"));
             println!(
-                "{:<28} {:<22} {:>10.3} {:>10.3} {:>10.3}  {:.1} {}",
+                "{:<28} {:<22} {:>10.3} {:>10.3} {:>10.3}  {:.1} {}{traffic}",
                 r.what, r.shape, ms[0], ms[1], ms[2], r.rate, r.unit
             );
         }
@@ -88,7 +94,10 @@ fn shape(name: &str) -> Result<ModelConfig, Box<dyn Error>> {
 
 struct Bench(Args);
 
-fn time(repeat: usize, mut f: impl FnMut() -> Result<(), Box<dyn Error>>) -> Result<[f64; 3], Box<dyn Error>> {
+pub(super) fn time(
+    repeat: usize,
+    mut f: impl FnMut() -> Result<(), Box<dyn Error>>,
+) -> Result<[f64; 3], Box<dyn Error>> {
     f()?;
     let mut t = Vec::with_capacity(repeat);
     for _ in 0..repeat.max(1) {
@@ -107,7 +116,7 @@ impl Job for Bench {
         let mut rows = Vec::new();
         let mut put = |what: &str, shape: String, seconds: [f64; 3], work: f64, unit| {
             let rate = work / seconds[0];
-            rows.push(Row { device: o.device_name(), what: what.into(), shape, seconds, rate, unit });
+            rows.push(Row { device: o.device_name(), what: what.into(), shape, seconds, rate, unit, gb_per_s: None });
         };
         let wants = |w: &str| a.what.iter().any(|x| x == w);
         if wants("matmul") {
@@ -155,6 +164,11 @@ impl Job for Bench {
                     })?;
                     put("decode", format!("{name} B={b} 32+64"), t, (b * 64) as f64, "tok/s");
                 }
+            }
+        }
+        if wants("kernels") {
+            for name in &a.shapes {
+                rows.extend(bench_kernels::rows(o, name, &bench_kernels::Sizes::of(&shape(name)?), a.repeat)?);
             }
         }
         Ok(rows)

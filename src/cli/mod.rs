@@ -3,6 +3,7 @@
 mod backend;
 mod battery;
 mod bench;
+mod bench_kernels;
 mod console;
 mod data;
 mod devices;

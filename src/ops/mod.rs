@@ -8,6 +8,7 @@
 
 pub mod checked;
 pub mod plan;
+pub mod selftest;
 
 pub use plan::{AttnPlan, AttnShape, ScatterPlan, Span};
 
