@@ -14,7 +14,7 @@ use crate::text::{TextError, Tokenizer};
 use crate::train::accumulate::Example;
 use crate::train::optim::OptimConfig;
 use crate::train::run::RunConfig;
-use crate::train::sft::ExampleSource;
+use crate::train::sft::{ExampleSource, Weighting};
 
 /// `configs/tiny-pretrain.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub struct BatchTable {
     pub micro_batch_tokens: usize,
     #[serde(default)]
     pub recompute: Recompute,
+    #[serde(default)]
+    pub weighting: Weighting,
 }
 
 fn eight_thousand() -> usize {

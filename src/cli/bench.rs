@@ -20,7 +20,7 @@ use crate::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
 use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::optim::{OptimConfig, Optimizer};
 use crate::train::run::{Objective, State};
-use crate::train::sft::{ExampleSource, Sft};
+use crate::train::sft::{ExampleSource, Sft, Weighting};
 
 /// Options of `probity bench`.
 #[derive(clap::Args)]
@@ -215,7 +215,11 @@ fn train_step<O: Ops>(o: &O, model: Qwen2<O>, repeat: usize) -> Result<[f64; 3],
         })
         .collect();
     let source = Fixed(examples);
-    let mut objective = Sft { source: &source, micro: MicroBatch { max_tokens: 4096, recompute: Recompute::None } };
+    let mut objective = Sft {
+        source: &source,
+        micro: MicroBatch { max_tokens: 4096, recompute: Recompute::None },
+        weighting: Weighting::Token,
+    };
     let mut state = state(o, model)?;
     time(repeat, || {
         objective.step(o, &mut state, 0, 100)?;

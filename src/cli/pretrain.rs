@@ -67,7 +67,7 @@ impl Job for Pretrain<'_> {
         let grads = model.zeros_like(o)?;
         let mut state = State { model, optimizer, grads };
         let micro = MicroBatch { max_tokens: c.batch.micro_batch_tokens, recompute: c.batch.recompute };
-        let mut objective = Sft { source: &source, micro };
+        let mut objective = Sft { source: &source, micro, weighting: c.batch.weighting };
         train(o, &mut state, &mut objective, &c.run, out, None, &mut console)?;
         save(o, &state.model, FileDtype::Bf16, &SideFiles::read(&files)?, &out.join("final"))?;
         Ok(())
