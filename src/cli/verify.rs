@@ -15,6 +15,9 @@ use crate::train::golden::Verified;
 
 /// Options of `probity verify`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    override_usage = "probity verify --model <DIR> --golden <FILE> [OPTIONS]\n       probity verify --kernels [OPTIONS]"
+)]
 pub struct Args {
     /// Model folder: config.json and safetensors weights (no tokenizer needed)
     #[arg(long, value_name = "DIR", requires = "golden", required_unless_present = "kernels")]

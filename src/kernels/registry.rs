@@ -84,11 +84,12 @@ impl Variant {
 /// A kernel: what is computed, and the ways to compute it in order of preference.
 #[derive(Debug)]
 pub struct Kernel {
-    /// Unique. The test table and the bench table have a row of this name.
+    /// Unique. The test table has a row of this name.
     pub name: &'static str,
     /// File of the family under `src/kernels/`, `src/cpu/` and `kernels-tests/`.
     pub family: &'static str,
-    /// Method of [`Ops`](crate::ops::Ops) whose `Cpu<f64>` implementation is the oracle.
+    /// Method of [`Ops`](crate::ops::Ops) whose `Cpu<f64>` implementation is the oracle. The self-test and the bench have
+    /// a row of this name.
     pub twin: &'static str,
     pub variants: &'static [Variant],
 }
