@@ -1,4 +1,4 @@
-"""Write tests/fixtures/chat_renderings.json: what Jinja2, set up as transformers does, makes of templates written here.
+"""Write src/text/fixtures/chat_renderings.json: what Jinja2, set up as transformers does, makes of templates written here.
 
 Run with a Python that has transformers (Jinja2 3.1.6): python scripts/chat_fixtures.py
 """
@@ -116,7 +116,7 @@ for template in TEMPLATES.values():
                 }
             )
 
-out = Path(__file__).parent.parent / "tests" / "fixtures" / "chat_renderings.json"
+out = Path(__file__).parent.parent / "src" / "text" / "fixtures" / "chat_renderings.json"
 out.parent.mkdir(parents=True, exist_ok=True)
 out.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 print(len(rows), "renderings,", sum(r["text"] is None for r in rows), "raise")

@@ -203,8 +203,7 @@ mod tests {
 
     #[test]
     fn renderings_equal_jinja2() {
-        let cases: Vec<Rendering> =
-            serde_json::from_str(include_str!("../../tests/fixtures/chat_renderings.json")).unwrap();
+        let cases: Vec<Rendering> = serde_json::from_str(include_str!("fixtures/chat_renderings.json")).unwrap();
         assert!(cases.len() >= 40);
         for case in cases {
             let ours = ChatTemplate::new(&case.template, case.specials)
