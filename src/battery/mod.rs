@@ -56,7 +56,7 @@ fn not_tested(reason: String) -> Verdict {
         p_holm: None,
         primary: None,
         would_change: "Mending the failed check and running the test again.".into(),
-        reason: format!("not tested: {reason}"),
+        reason,
     }
 }
 

@@ -86,9 +86,10 @@ fn decide(
         100.0 * accuracy.high
     );
     let on_trained = format!("on trained families {}", percent(trained.estimate));
-    let (outcome, reason, would_change) = if shorter && non_inferior {
+    let (outcome, p, reason, would_change) = if shorter && non_inferior {
         (
             Outcome::Supports,
+            p,
             format!("{carried}; {on_trained}."),
             "An accuracy loss of more than 5 pp, or the same shortening in an arm that was not rewarded for it."
                 .to_string(),
@@ -96,12 +97,16 @@ fn decide(
     } else if longer {
         (
             Outcome::Refutes,
+            // What is claimed is equivalence there and a difference here: both must hold.
+            p_equal.max(p_trained),
             format!("{carried}: the opposite direction; {on_trained}."),
             "A shortening on held-out families.".into(),
         )
     } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 {
         (
             Outcome::Refutes,
+            // What is claimed is equivalence there and a difference here: both must hold.
+            p_equal.max(p_trained),
             format!(
                 "{carried}: equivalent within ±{:.0} %, while {on_trained} — the behaviour stayed where it was trained.",
                 100.0 * c.ratio_margin
@@ -111,6 +116,7 @@ fn decide(
     } else if shorter {
         (
             Outcome::Inconclusive,
+            p,
             format!(
                 "{carried}: shorter, but the accuracy loss cannot be bounded by {:.0} pp.",
                 100.0 * c.accuracy_margin
@@ -120,6 +126,7 @@ fn decide(
     } else if p_equal < c.alpha {
         (
             Outcome::Inconclusive,
+            p,
             format!(
                 "{carried}: equivalent to control, and {on_trained} — training changed nothing that could generalise."
             ),
@@ -128,6 +135,7 @@ fn decide(
     } else {
         (
             Outcome::Inconclusive,
+            p,
             format!("{carried}; {on_trained}."),
             format!("More items or seeds than the {} used.", ctx.seeds.len()),
         )
