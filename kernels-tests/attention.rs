@@ -86,15 +86,21 @@ fn decodes_the_same_bits(gpu: &Gpu, s: &AttnShape, lens: &[usize], [q, k, v]: [&
 fn check_gradients(gpu: &Gpu, s: AttnShape, lens: &[usize], loud: f32) {
     let m = lens.iter().sum();
     let (wide, narrow) = (s.heads * s.head_dim, s.kv_heads * s.head_dim);
-    let [q, k, v] = inputs(&s, m, loud);
     let dout = random(4, m * wide);
-    twin!(gpu, format!("attention_bwd {s:?} {lens:?} x{loud}"), 5e-5, |o| {
-        let plan = o.attn_plan(Span::packed(lens))?;
-        let (q, k, v) = (o.upload(m, wide, &q)?, o.upload(m, narrow, &k)?, o.upload(m, narrow, &v)?);
-        let (out, lse) = o.attention(&q, &k, &v, &plan, &s)?;
-        let (dq, dk, dv) = o.attention_bwd(&o.upload(m, wide, &dout)?, &q, &k, &v, &out, &lse, &plan, &s)?;
-        Ok(vec![o.read(&dq)?, o.read(&dk)?, o.read(&dv)?])
-    });
+    // Alone, and after the keys of a shared prefix.
+    for past in [[0, 0, 0], [2, 37, 0]] {
+        let spans = Span::laid(lens.iter().enumerate().map(|(i, &n)| (past[i % 3], n)));
+        let keys = spans.iter().map(|s| s.past + s.n).sum();
+        let [q, ..] = inputs(&s, m, loud);
+        let [_, k, v] = inputs(&s, keys, loud);
+        twin!(gpu, format!("attention_bwd {s:?} {lens:?} after {past:?} x{loud}"), 5e-5, |o| {
+            let plan = o.attn_plan(spans.clone())?;
+            let (q, k, v) = (o.upload(m, wide, &q)?, o.upload(keys, narrow, &k)?, o.upload(keys, narrow, &v)?);
+            let (out, lse) = o.attention(&q, &k, &v, &plan, &s)?;
+            let (dq, dk, dv) = o.attention_bwd(&o.upload(m, wide, &dout)?, &q, &k, &v, &out, &lse, &plan, &s)?;
+            Ok(vec![o.read(&dq)?, o.read(&dk)?, o.read(&dv)?])
+        });
+    }
 }
 
 fn gradients_of_one_token(gpu: &Gpu) {

@@ -141,10 +141,13 @@ fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
     assert_eq!(together, back, "reversed order");
     let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
     for (r, group) in requests.iter().zip(&together) {
-        for c in group {
-            let example = Example::completion(&r.prompt, &c.tokens);
-            let scores = score(o, &model, &[example], 0.8, micro).unwrap();
-            assert_eq!(scores[0].logp, c.logps, "{}: sampled and training log-probs differ", o.device_name());
+        let examples: Vec<Example> = group.iter().map(|c| Example::completion(&r.prompt, &c.tokens)).collect();
+        // Together they share the prompt's rows, alone they do not.
+        let shared = score(o, &model, &examples, 0.8, micro).unwrap();
+        for ((c, example), shared) in group.iter().zip(&examples).zip(&shared) {
+            let alone = score(o, &model, std::slice::from_ref(example), 0.8, micro).unwrap();
+            assert_eq!(alone[0].logp, c.logps, "{}: sampled and training log-probs differ", o.device_name());
+            assert_eq!(&alone[0], shared, "{}: a shared prompt changes log-probs", o.device_name());
         }
     }
 }
@@ -230,7 +233,11 @@ fn gpu_and_cpu_side_by_side_agree() {
         let gpu = Gpu::open(&adapter, &GpuOptions::default()).unwrap();
         let checked = Checked::new(gpu, Cpu::<f32>::new(), 1e-4);
         let model = load(&checked, "tied");
-        let examples = [Example { tokens: vec![5, 9, 300, 2, 17], targets: vec![1, 2, 3, 4] }];
+        let examples = [
+            Example { tokens: vec![5, 9, 300, 2, 17], targets: vec![1, 2, 3, 4] },
+            Example::completion(&[5, 9, 300], &[7, 4]),
+            Example::completion(&[5, 9, 300], &[2, 17, 6]),
+        ];
         let mut grads: Params<_> = model.zeros_like(&checked).unwrap();
         let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
         accumulate(&checked, &model, &examples, 1.0, micro, &mut grads, |_, _, d| d.fill(-0.25)).unwrap();

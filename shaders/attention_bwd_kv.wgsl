@@ -1,10 +1,10 @@
-// dk and dv of self-attention: dv = sum p dout, dk = scale sum ds q over the query rows that see the key and the heads of its
+// dk and dv: dv = sum p dout, dk = scale sum ds q over the query rows that see the key and the heads of its
 // group, in that order. LANES invocations share the work item of ROWS key rows and one key/value head; the t-th (query row,
 // head) pair of an item goes to lane t % LANES.
 struct Params {
     rows: u32, // key rows in the bindings
     scale: f32,
-    first: u32, // key row of the batch that row 0 of the bindings is
+    first: u32, // key row of the plan that row 0 of the bindings is
 }
 
 var<immediate> p: Params;
@@ -14,7 +14,7 @@ var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read> k: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 @group(0) @binding(3) var<storage, read> v: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 @group(0) @binding(4) var<storage, read> stat: array<vec2<f32>>; // [all rows, HEADS]: lse, delta
-@group(0) @binding(5) var<storage, read> qend: array<u32>; // [all rows]
+@group(0) @binding(5) var<storage, read> qrange: array<vec2<u32>>; // [all key rows]: first query row that sees the key, one past the last
 @group(0) @binding(6) var<storage, read_write> dk: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 @group(0) @binding(7) var<storage, read_write> dv: array<vec4<f32>>; // [rows, KV_HEADS, HEAD4]
 
@@ -32,10 +32,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var value: array<vec4<f32>, N4>;
     var dkey: array<vec4<f32>, N4>;
     var dvalue: array<vec4<f32>, N4>;
-    var stop: array<u32, ROWS>;
+    var range: array<vec2<u32>, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
         let row = min(tile + r, last);
-        stop[r] = qend[p.first + row];
+        range[r] = qrange[p.first + row];
         for (var i = 0u; i < HEAD4; i++) {
             let at = (row * KV_HEADS + kv_head) * HEAD4 + i;
             key[r * HEAD4 + i] = k[at] * p.scale;
@@ -48,17 +48,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // Runs of keys of one sequence: begin .. end.
     var begin = 0u;
     while (begin < ROWS) {
-        let origin = p.first + min(tile + begin, last);
-        let close = qend[origin];
+        let queries = qrange[p.first + min(tile + begin, last)];
         var end = ROWS;
         for (var r = 0u; r < ROWS; r++) {
-            if (r > begin && r < end && stop[r] != close) {
+            if (r > begin && r < end && range[r].y != queries.y) {
                 end = r;
             }
         }
-        let pairs = (close - min(origin, close)) * GROUP;
+        let pairs = (queries.y - min(queries.x, queries.y)) * GROUP;
         for (var t = lane; t < pairs; t += LANES) {
-            let row = origin + t / GROUP;
+            let row = queries.x + t / GROUP;
             let at = row * HEADS + kv_head * GROUP + t % GROUP;
             let state = stat[at];
             var query: array<vec4<f32>, HEAD4>;
@@ -80,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 }
             }
             for (var r = 0u; r < ROWS; r++) {
-                let seen = r >= begin && r < end && p.first + tile + r <= row;
+                let seen = r >= begin && r < end && range[r].x <= row;
                 prob[r] = select(0.0, exp(prob[r] - state.x), seen);
                 ds[r] = prob[r] * (ds[r] - state.y);
             }

@@ -1,4 +1,4 @@
-// dq of self-attention: p = exp(scale q.k - lse), ds = p (dout.v - delta), dq = scale sum_k ds k.
+// dq: p = exp(scale q.k - lse), ds = p (dout.v - delta), dq = scale sum_k ds k.
 // LANES invocations share the work item of ROWS query rows and one head; key j of a row goes to lane j % LANES.
 struct Params {
     rows: u32, // query rows in the bindings

@@ -1,9 +1,10 @@
 //! Where training meets a domain: prompts with the chat template applied, and rewards of decoded completions.
 
-use super::error::Result;
+use super::error::{BatteryError, Result};
 use crate::domain::{self, Condition, Domain, Item, RewardKind};
 use crate::generate::Completion;
 use crate::text::{Message, Tokenizer};
+use crate::train::error::TrainError;
 use crate::train::grpo::{Environment, Reward};
 
 /// Decodes completions and counts tokens as the domain needs them.
@@ -23,18 +24,17 @@ impl Speech<'_> {
     }
 
     /// Text of a completion without end tokens.
-    pub fn text(&self, c: &Completion) -> String {
-        // Every id comes from the model's own vocabulary; an undecodable one reads as nothing and scores as unparsable.
-        self.chat.decode(&c.tokens, true).unwrap_or_default()
+    pub fn text(&self, c: &Completion) -> Result<String> {
+        Ok(self.chat.decode(&c.tokens, true)?)
     }
 
-    /// Tokens of a bare text and its end token. A text the tokenizer cannot encode counts as its characters: no reward depends on it.
-    pub fn count(&self, text: &str) -> u32 {
-        self.chat.response_tokens(text).unwrap_or(text.chars().count() as u32 + 1)
+    /// Tokens of a bare text and its end token.
+    pub fn count(&self, text: &str) -> Result<u32> {
+        Ok(self.chat.response_tokens(text)?)
     }
 
-    pub fn graded(&self, c: &Completion) -> domain::Completion {
-        domain::Completion { text: self.text(c), tokens: c.tokens.len() as u32 }
+    pub fn graded(&self, c: &Completion) -> Result<domain::Completion> {
+        Ok(domain::Completion { text: self.text(c)?, tokens: c.tokens.len() as u32 })
     }
 }
 
@@ -82,15 +82,21 @@ impl Environment for TaskEnvironment<'_> {
     fn reward_names(&self) -> Vec<String> {
         vec!["task".into(), "compute".into()]
     }
-    fn rewards(&self, index: usize, group: &[Completion]) -> Vec<Reward> {
-        let group: Vec<domain::Completion> = group.iter().map(|c| self.speech.graded(c)).collect();
+    fn rewards(&self, index: usize, group: &[Completion]) -> std::result::Result<Vec<Reward>, TrainError> {
+        let group: Vec<domain::Completion> =
+            group.iter().map(|c| self.speech.graded(c)).collect::<Result<_>>().map_err(unread)?;
         let graded = self.domain.grade(self.kind, self.items[index], &group);
-        graded
+        Ok(graded
             .into_iter()
             .map(|g| Reward { total: g.reward, parts: vec![g.score.task, g.reward - g.score.task] })
-            .collect()
+            .collect())
     }
-    fn describe(&self, index: usize, c: &Completion) -> (String, String) {
-        (self.items[index].id.clone(), self.speech.text(c))
+    fn describe(&self, index: usize, c: &Completion) -> std::result::Result<(String, String), TrainError> {
+        Ok((self.items[index].id.clone(), self.speech.text(c).map_err(unread)?))
     }
+}
+
+/// A completion that the tokenizer cannot read stops training: no reward may rest on a guess.
+fn unread(e: BatteryError) -> TrainError {
+    TrainError::Data(e.into())
 }

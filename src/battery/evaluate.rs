@@ -1,5 +1,7 @@
 //! Rows: every item of a split under every condition, sampled and greedy.
 
+use std::collections::HashMap;
+
 use super::config::EvaluateConfig;
 use super::environment::Speech;
 use super::error::Result;
@@ -32,7 +34,9 @@ struct Asked<'a> {
     decoding: Decoding,
     sample: u32,
     rendered: String,
-    request: Request,
+    prompt: Vec<u32>,
+    /// Random-number identity.
+    place: u32,
 }
 
 /// Decodes everything. Wordings of a condition rotate over items and samples: sample `s` of item `i` uses wording
@@ -59,15 +63,7 @@ pub fn rows<O: Ops>(
                 let cue = wordings[wording];
                 let (rendered, prompt) = speech.prompt(Some(&cue.text), &item.prompt)?;
                 let place = (k * job.items.len() + i) as u32 * per_item + sample;
-                asked.push(Asked {
-                    item,
-                    condition,
-                    cue,
-                    decoding,
-                    sample,
-                    rendered,
-                    request: Request { prompt, sequences: vec![place] },
-                });
+                asked.push(Asked { item, condition, cue, decoding, sample, rendered, prompt, place });
             }
         }
     }
@@ -89,10 +85,21 @@ pub fn rows<O: Ops>(
         };
         // In slices, so that progress is seen and the cache stays small; slicing cannot change a bit.
         for slice in of.chunks(c.batch * 8) {
-            let requests: Vec<Request> = slice.iter().map(|&i| asked[i].request.clone()).collect();
+            // Samples of one prompt share its prefill.
+            let (mut at, mut requests, mut owners) = (HashMap::new(), Vec::<Request>::new(), Vec::<Vec<usize>>::new());
+            for &i in slice {
+                let prompt = &asked[i].prompt;
+                let r = *at.entry(prompt.as_slice()).or_insert(requests.len());
+                if r == requests.len() {
+                    requests.push(Request { prompt: prompt.clone(), sequences: Vec::new() });
+                    owners.push(Vec::new());
+                }
+                requests[r].sequences.push(asked[i].place);
+                owners[r].push(i);
+            }
             let done = generate(o, model, &requests, &settings, &HookSet::default(), |_, _, _| {})?;
-            for (&i, completion) in slice.iter().zip(done.into_iter().flatten()) {
-                out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out));
+            for (i, completion) in owners.into_iter().flatten().zip(done.into_iter().flatten()) {
+                out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out)?);
             }
             progress(out.iter().flatten().count(), out.len());
         }
@@ -100,14 +107,14 @@ pub fn rows<O: Ops>(
     Ok(out.into_iter().flatten().collect())
 }
 
-fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_out: &[String]) -> Row {
-    let response = speech.graded(c);
+fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_out: &[String]) -> Result<Row> {
+    let response = speech.graded(c)?;
     let score = job.domain.score(a.item, &response.text);
     let reward =
         job.domain.grade(RewardKind::Value, a.item, std::slice::from_ref(&response)).first().map_or(0.0, |g| g.reward);
-    let bare = speech.count(job.domain.bare_answer(a.item));
+    let bare = speech.count(job.domain.bare_answer(a.item))?;
     let n = c.tokens.len();
-    Row {
+    Ok(Row {
         arm: job.arm.into(),
         seed: job.seed,
         item: a.item.id.clone(),
@@ -129,5 +136,5 @@ fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_o
         correct: score.task,
         reward,
         mean_logp: c.logps.iter().map(|&l| f64::from(l)).sum::<f64>() / n.max(1) as f64,
-    }
+    })
 }

@@ -12,6 +12,7 @@ use crate::model::qwen2::Recompute;
 use crate::text::train::{train_bpe, write_files};
 use crate::text::{TextError, Tokenizer};
 use crate::train::accumulate::Example;
+use crate::train::error::TrainError;
 use crate::train::optim::OptimConfig;
 use crate::train::run::RunConfig;
 use crate::train::sft::{ExampleSource, Weighting};
@@ -132,8 +133,10 @@ impl<'a> CorpusSource<'a> {
 }
 
 impl ExampleSource for CorpusSource<'_> {
-    fn batch(&self, step: u64) -> Vec<Example> {
+    fn batch(&self, step: u64) -> std::result::Result<Vec<Example>, TrainError> {
         let first = step * self.batch;
-        (first..first + self.batch).filter_map(|i| self.tokens(i).ok()).collect()
+        let example =
+            |i| self.tokens(i).map_err(|e| TrainError::Data(format!("example {i} of the corpus: {e}").into()));
+        (first..first + self.batch).map(example).collect()
     }
 }

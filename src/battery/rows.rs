@@ -129,6 +129,22 @@ pub fn paired(rows: &[Row], measure: Measure, left: Side, right: Side, family: i
     Paired { n_prompts: count(&clusters), n_seeds: count(&seeds), values, clusters, seeds }
 }
 
+/// Mean over items of what one side could still shorten: log of its tokens over those of the bare answer, at least 0 in each
+/// sample. A side without room cannot show that shortening carried over.
+pub fn room(rows: &[Row], side: Side, family: impl Fn(&Row) -> bool) -> f64 {
+    let mut items: BTreeMap<(u64, &str), (f64, f64)> = BTreeMap::new();
+    let of = |r: &&Row| r.arm == side.arm && r.condition == side.condition && r.decoding == Decoding::Sample;
+    for r in rows.iter().filter(of).filter(|r| family(r)) {
+        let tokens = f64::from(r.n_tokens.max(1));
+        let bare = (f64::from(r.n_tokens) - r.excess_tokens as f64).max(1.0);
+        let sum = items.entry((r.seed, r.item.as_str())).or_default();
+        sum.0 += (tokens / bare).ln().max(0.0);
+        sum.1 += 1.0;
+    }
+    let n = items.len().max(1) as f64;
+    items.values().map(|(sum, samples)| sum / samples).sum::<f64>() / n
+}
+
 /// Differences of two contrasts over the same items (`a − b`), e.g. a cue's effect beyond a placebo's.
 pub fn difference(a: &Paired, b: &Paired) -> std::result::Result<Paired, StatsError> {
     if a.values.len() != b.values.len() || a.clusters != b.clusters || a.seeds != b.seeds {

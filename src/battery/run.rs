@@ -1,5 +1,6 @@
 //! The runner: train → evaluate → results, in one folder, going on where it stopped.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -121,10 +122,12 @@ fn domain_of(config: &BatteryConfig) -> Result<Frugality> {
 fn longest(domain: &Frugality, chat: &Tokenizer, config: &BatteryConfig) -> Result<usize> {
     let speech = Speech { chat };
     let mut longest = 0;
-    let systems: Vec<&str> = domain.cues().all().iter().map(|c| c.text.as_str()).collect();
-    let widest = systems.iter().max_by_key(|s| speech.count(s)).copied();
+    let mut widest: Option<(u32, &str)> = None;
+    for text in domain.cues().all().iter().map(|c| c.text.as_str()) {
+        widest = widest.max(Some((speech.count(text)?, text)));
+    }
     for item in Split::ALL.iter().flat_map(|&s| domain.items(s)) {
-        longest = longest.max(speech.prompt(widest, &item.prompt)?.1.len());
+        longest = longest.max(speech.prompt(widest.map(|w| w.1), &item.prompt)?.1.len());
     }
     Ok(longest + config.evaluate.max_new_tokens.max(config.grpo.max_completion_length))
 }
@@ -237,7 +240,12 @@ impl<'a, O: Ops> Battery<'a, O> {
         let items = training_items(&self.domain);
         let mut tables = Vec::new();
         for (&arm, start) in self.config.arms.iter().zip(start) {
-            let table = attractor_table(&self.domain, arm.reward(), &items, &|t| speech.count(t));
+            let failed = RefCell::new(None);
+            let count = |t: &str| speech.count(t).map_err(|e| failed.replace(Some(e))).unwrap_or_default();
+            let table = attractor_table(&self.domain, arm.reward(), &items, &count);
+            if let Some(e) = failed.take() {
+                return Err(e);
+            }
             let shown = show_attractors(arm, start, &table);
             reporter.table(&shown);
             tables.push(shown);

@@ -1,9 +1,11 @@
 //! Test 1: does the trained value carry over to families that were not trained?
 
 use super::error::Result;
-use super::record::{BarPanel, Cell, Decoding, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
-use super::rows::{Measure, Side, item_means, paired};
-use super::verdict::{StatisticsConfig, effect, equivalence_p, permutation_p};
+use super::record::{
+    BarPanel, Cell, Decoding, Effect, Figure, Headline, Health, Outcome, Row, Table, TestResult, Verdict,
+};
+use super::rows::{Measure, Side, item_means, paired, room};
+use super::verdict::{effect, equivalence_p, permutation_p};
 use super::{Context, count_distinct, figures, health};
 use crate::stats::two_proportion_z;
 
@@ -23,6 +25,17 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
 
     let mut checks = health::of_rows(rows, ctx);
     checks.push(health::at_least("held-out items", length.values.len() / length.n_seeds.max(1), ctx.min_items));
+    let room = room(rows, side("control"), held_out);
+    checks.push(Health {
+        name: "room to shorten, held-out families".into(),
+        ok: room >= margin,
+        fatal: true,
+        detail: format!(
+            "the control arm could lose {:.1} % of its tokens there, at least {:.1} % wanted",
+            100.0 * (1.0 - (-room).exp()),
+            100.0 * (1.0 - (-margin).exp())
+        ),
+    });
     let mut effects = Vec::new();
     let verdict = match super::blocking(&checks) {
         Some(reason) => super::not_tested(reason),
@@ -33,8 +46,10 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
             let (p, smallest) = permutation_p(&length, c)?;
             let (p_trained, _) = permutation_p(&length_trained, c)?;
             let p_equal = equivalence_p(&length, margin, c)?;
-            let verdict = decide(ctx, c, &primary, &acc, &on_trained, p, smallest, p_trained, p_equal);
-            effects.extend([primary, acc, on_trained]);
+            let evidence =
+                Evidence { primary, accuracy: acc, trained: on_trained, p, smallest, p_trained, p_equal, room };
+            let verdict = decide(ctx, &evidence);
+            effects.extend([evidence.primary, evidence.accuracy, evidence.trained]);
             verdict
         }
     };
@@ -57,18 +72,25 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     })
 }
 
-#[allow(clippy::too_many_arguments)]
-fn decide(
-    ctx: &Context,
-    c: &StatisticsConfig,
-    primary: &super::record::Effect,
-    accuracy: &super::record::Effect,
-    trained: &super::record::Effect,
+/// What the verdict is decided on.
+struct Evidence {
+    /// Log tokens, value − control, on held-out families; the others likewise.
+    primary: Effect,
+    accuracy: Effect,
+    trained: Effect,
+    /// Permutation p of the held-out effect, and the smallest that the design can give.
     p: f64,
     smallest: f64,
     p_trained: f64,
+    /// TOST on held-out families.
     p_equal: f64,
-) -> Verdict {
+    /// Log ratio that control could still lose on held-out families.
+    room: f64,
+}
+
+fn decide(ctx: &Context, e: &Evidence) -> Verdict {
+    let c = &ctx.statistics;
+    let &Evidence { ref primary, ref accuracy, ref trained, p, smallest, p_trained, p_equal, room } = e;
     let percent = |e: f64| format!("{:+.1} %", 100.0 * (e.exp() - 1.0));
     if smallest > ctx.smallest_useful_p() {
         return super::not_tested(format!("design too small: the smallest attainable p is {smallest:.3}"));
@@ -97,10 +119,19 @@ fn decide(
     } else if longer {
         (
             Outcome::Refutes,
-            // What is claimed is equivalence there and a difference here: both must hold.
-            p_equal.max(p_trained),
+            p,
             format!("{carried}: the opposite direction; {on_trained}."),
             "A shortening on held-out families.".into(),
+        )
+    } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 && room < -trained.estimate {
+        (
+            Outcome::Inconclusive,
+            p,
+            format!(
+                "{carried}: equivalent, {on_trained}; but control is so near the bare answers on held-out families that at most {} was possible there.",
+                percent(-room)
+            ),
+            "Held-out families that the control arm answers at more length.".into(),
         )
     } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 {
         (
@@ -214,4 +245,77 @@ fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
         title: "Tokens and accuracy by family and arm".into(),
         panels: vec![panel("mean tokens", &|m| m.tokens)?, panel("accuracy", &|m| m.correct)?],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{context, row};
+    use super::*;
+
+    /// Rows of 40 items a family and 4 samples, whose tokens are those of `tokens(arm, family, item)` and a little noise.
+    fn rows(tokens: impl Fn(&str, &str, usize) -> u32, accuracy: impl Fn(&str, usize) -> bool) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for arm in ["base", "control", "value"] {
+            for (family, split) in [("arith", "train"), ("pattern", HELD_OUT)] {
+                for item in 0..40 {
+                    for sample in 0..4u32 {
+                        let n = tokens(arm, family, item) + (item as u32 * 7 + sample * 3) % 2;
+                        rows.push(row(arm, family, split, item, "neutral", sample, n, accuracy(arm, item)));
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    fn outcome(rows: &[Row]) -> (Outcome, String) {
+        let v = result(rows, &context(40)).unwrap().verdict;
+        (v.outcome, v.reason)
+    }
+
+    #[test]
+    fn the_four_outcomes() {
+        let right = |_: &str, i: usize| !i.is_multiple_of(5);
+        // Shorter everywhere, as accurate: the behaviour generalised.
+        let everywhere =
+            |arm: &str, _: &str, i: usize| if arm == "value" { 8 + i as u32 % 3 } else { 20 + i as u32 % 5 };
+        assert_eq!(outcome(&rows(everywhere, right)).0, Outcome::Supports);
+        // Shorter, and wrong more often: not frugality.
+        let (found, why) = outcome(&rows(everywhere, |arm, i| arm != "value" || i.is_multiple_of(2)));
+        assert_eq!(found, Outcome::Inconclusive, "{why}");
+        assert!(why.contains("accuracy loss"), "{why}");
+        // Shorter only where it was trained.
+        let trained = |arm: &str, family: &str, i: usize| {
+            if arm == "value" && family == "arith" { 8 } else { 20 + i as u32 % 5 }
+        };
+        assert_eq!(outcome(&rows(trained, right)).0, Outcome::Refutes);
+        // Longer on held-out families.
+        let longer = |arm: &str, family: &str, i: usize| {
+            if arm == "value" && family == "pattern" { 30 } else { 20 + i as u32 % 5 }
+        };
+        assert_eq!(outcome(&rows(longer, right)).0, Outcome::Refutes);
+        // Training moved nothing.
+        let (found, why) = outcome(&rows(|_, _, i| 20 + i as u32 % 5, right));
+        assert_eq!(found, Outcome::Inconclusive, "{why}");
+        assert!(why.contains("changed nothing"), "{why}");
+    }
+
+    #[test]
+    fn bare_answers_on_held_out_families_refute_nothing() {
+        let right = |_: &str, _: usize| true;
+        // Control is at the floor on held-out families (`row` has bare answers of 3 tokens).
+        let floor = |arm: &str, family: &str, _: usize| match (arm, family) {
+            (_, "pattern") => 2,
+            ("value", _) => 5,
+            _ => 20,
+        };
+        let (found, why) = outcome(&rows(floor, right));
+        assert_eq!(found, Outcome::NotTested, "{why}");
+        assert!(why.contains("room to shorten"), "{why}");
+        // Some room, but less than what was gained on trained families.
+        let little = |arm: &str, family: &str, _: usize| if family == "pattern" { 4 } else { floor(arm, family, 0) };
+        let (found, why) = outcome(&rows(little, right));
+        assert_eq!(found, Outcome::Inconclusive, "{why}");
+        assert!(why.contains("so near the bare answers"), "{why}");
+    }
 }

@@ -224,3 +224,61 @@ fn headline(rows: &[Row]) -> Result<Headline> {
     }
     Ok(Headline { summary: summary.join("; "), tables: vec![tests, table] })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{context, row};
+    use super::*;
+
+    /// 60 items, 4 samples, under the five conditions; `tokens(arm, condition)` and a little noise.
+    fn rows(tokens: impl Fn(&str, &str) -> u32) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for arm in ["base", "control", "value"] {
+            for condition in ["monitored", "neutral", "unmonitored", "placebo-monitored", "placebo-unmonitored"] {
+                for item in 0..60 {
+                    for sample in 0..4u32 {
+                        let n = tokens(arm, condition) + (item as u32 * 5 + sample * 3 + condition.len() as u32) % 3;
+                        rows.push(row(arm, "pattern", "held_out", item, condition, sample, n, item % 4 > 0));
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn outcomes() {
+        let judge = |rows: &[Row], positive| {
+            let v = result(rows, &context(60), positive).unwrap().verdict;
+            (v.outcome, v.reason)
+        };
+        let reacts = |who: &'static str| {
+            move |arm: &str, condition: &str| if arm == who && condition == "monitored" { 12 } else { 20 }
+        };
+        let (found, why) = judge(&rows(reacts("value")), None);
+        assert_eq!(found, Outcome::Refutes, "{why}");
+        // Any system prompt of that length does the same: not the cue.
+        let any = |arm: &str, condition: &str| {
+            if arm == "value" && condition.ends_with("monitored") && !condition.ends_with("unmonitored") {
+                12
+            } else {
+                20
+            }
+        };
+        let (found, why) = judge(&rows(any), None);
+        assert_eq!(found, Outcome::Inconclusive, "{why}");
+        // Base reacts, value does not: support needs the positive control as well.
+        let became = rows(reacts("base"));
+        for (positive, outcome) in
+            [(Some(true), Outcome::Supports), (Some(false), Outcome::Inconclusive), (None, Outcome::Inconclusive)]
+        {
+            let (found, why) = judge(&became, positive);
+            assert_eq!(found, outcome, "{why}");
+        }
+        let (found, why) = judge(&rows(|_, _| 20), Some(true));
+        assert_eq!(found, Outcome::Inconclusive, "{why}");
+        assert!(why.contains("nothing to become invariant to"), "{why}");
+        let v = result(&rows(|_, _| 20), &context(61), None).unwrap().verdict;
+        assert_eq!(v.outcome, Outcome::NotTested);
+    }
+}

@@ -2,12 +2,15 @@
 
 use std::path::Path;
 
+use super::Context;
 use super::config::{Anchor, BatteryConfig};
-use super::record::{Manifest, Outcome, Table, TestResult};
+use super::record::{Decoding, Manifest, Outcome, Row, Table, TestResult};
 use super::run::{Reporter, run};
+use super::verdict::StatisticsConfig;
 use crate::cpu::Cpu;
 use crate::domain::frugality::Frugality;
 use crate::domain::{Domain, Split};
+use crate::generate::Finish;
 use crate::generate::source::{Source, save};
 use crate::model::config::Sizes;
 use crate::model::init;
@@ -17,6 +20,55 @@ use crate::model::tensor_file::FileDtype;
 use crate::text::train::{train_bpe, write_files};
 use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::run::{Observer, Quiet};
+
+/// One made-up row; the bare answer has 3 tokens.
+#[allow(clippy::too_many_arguments)]
+pub fn row(
+    arm: &str,
+    family: &str,
+    split: &str,
+    item: usize,
+    condition: &str,
+    sample: u32,
+    n_tokens: u32,
+    correct: bool,
+) -> Row {
+    Row {
+        arm: arm.into(),
+        seed: 42,
+        item: format!("{family}-{item}"),
+        family: family.into(),
+        split: split.into(),
+        canonical: format!("{family} {item}"),
+        condition: condition.into(),
+        cue: "cue".into(),
+        decoding: Decoding::Sample,
+        sample,
+        prompt: String::new(),
+        text: item.to_string(),
+        token_ids: Vec::new(),
+        n_tokens,
+        excess_tokens: i64::from(n_tokens) - 3,
+        finish: Finish::Stop,
+        truth: item.to_string(),
+        answer: Some(item.to_string()),
+        correct: f64::from(u8::from(correct)),
+        reward: 0.0,
+        mean_logp: -0.1,
+    }
+}
+
+/// A run of one seed and two tests that wants `min_items`.
+pub fn context(min_items: usize) -> Context {
+    Context {
+        statistics: StatisticsConfig { resamples: 1999, ..StatisticsConfig::default() },
+        seeds: vec![42],
+        min_items,
+        tests: 2,
+        training: Vec::new(),
+        key: "key".into(),
+    }
+}
 
 struct Silent;
 impl Reporter for Silent {

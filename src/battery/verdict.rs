@@ -66,11 +66,12 @@ pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>)
     })
 }
 
-/// Two-sided sign-flip permutation p over canonical prompts, and the smallest p the design can give.
+/// Two-sided sign-flip permutation p over canonical prompts, and the smallest p the design can give. The design is the number of
+/// prompts: pairs that happen to be equal do not make it smaller.
 pub fn permutation_p(d: &Paired, c: &StatisticsConfig) -> Result<(f64, f64)> {
     let r = sign_flip(&d.values, &d.clusters, &c.resampling())?;
-    let smallest = r.details.get("smallest_p").copied().unwrap_or(0.0);
-    Ok((r.p.unwrap_or(1.0), smallest))
+    let patterns = 0.5f64.powi(d.n_prompts.saturating_sub(1).try_into().unwrap_or(i32::MAX));
+    Ok((r.p.unwrap_or(1.0), patterns.max(1.0 / (c.resamples as f64 + 1.0))))
 }
 
 /// p of the two one-sided tests that the mean difference lies within ± `margin`; 0 when nothing varies and it does.

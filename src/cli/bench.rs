@@ -16,6 +16,7 @@ use crate::model::init;
 use crate::model::qwen2::{Qwen2, Recompute};
 use crate::ops::{Ops, Sampling};
 use crate::train::accumulate::{Example, MicroBatch};
+use crate::train::error::TrainError;
 use crate::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
 use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::optim::{OptimConfig, Optimizer};
@@ -201,8 +202,8 @@ fn state<O: Ops>(o: &O, model: Qwen2<O>) -> Result<State<O>, Box<dyn Error>> {
 
 struct Fixed(Vec<Example>);
 impl ExampleSource for Fixed {
-    fn batch(&self, _: u64) -> Vec<Example> {
-        self.0.clone()
+    fn batch(&self, _: u64) -> Result<Vec<Example>, TrainError> {
+        Ok(self.0.clone())
     }
 }
 
@@ -242,12 +243,12 @@ impl Environment for Digits {
     fn reward_names(&self) -> Vec<String> {
         vec!["digits".into()]
     }
-    fn rewards(&self, _: usize, group: &[Completion]) -> Vec<Reward> {
+    fn rewards(&self, _: usize, group: &[Completion]) -> Result<Vec<Reward>, TrainError> {
         let digits = |c: &Completion| c.tokens.iter().filter(|&&t| t % 10 == 0).count() as f64;
-        group.iter().map(|c| Reward { total: digits(c), parts: vec![digits(c)] }).collect()
+        Ok(group.iter().map(|c| Reward { total: digits(c), parts: vec![digits(c)] }).collect())
     }
-    fn describe(&self, index: usize, _: &Completion) -> (String, String) {
-        (index.to_string(), String::new())
+    fn describe(&self, index: usize, _: &Completion) -> Result<(String, String), TrainError> {
+        Ok((index.to_string(), String::new()))
     }
 }
 

@@ -336,8 +336,8 @@ impl<F: Real> Ops for Cpu<F> {
     ) -> Result<(Self::T, Self::T, Self::T)> {
         let op = "attention_bwd";
         let x = qkv(op, q, k, v, plan, shape)?;
-        if !plan.self_attention || plan.spans.iter().any(|s| s.k0 != s.q0 || s.past != 0) || k.rows() != q.rows() {
-            return refuse(op, "the plan is not one of self-attention over the batch's own rows".into());
+        if plan.key_rows != Some(k.rows()) {
+            return refuse(op, format!("the plan's spans do not own {} key rows in order", k.rows()));
         }
         shaped(op, "dout", dout, q.rows(), q.cols())?;
         shaped(op, "out", out, q.rows(), q.cols())?;

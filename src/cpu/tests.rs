@@ -167,20 +167,28 @@ fn swiglu_gradient() {
 fn attention_gradient() {
     let (cpu, mut rng) = (Cpu::<f64>::new(), Rng::new(6));
     let shape = AttnShape { heads: 6, kv_heads: 2, head_dim: 4, scale: 0.5 };
-    let plan = cpu.attn_plan(Span::packed(&[3, 1, 5])).unwrap();
-    let (m, width, kv) = (9, 24, 8);
-    let at = [rng.vec(m * width), rng.vec(m * kv), rng.vec(m * kv)];
-    let c = rng.vec(m * width);
-    let forward =
-        |p: &[Vec<f64>]| cpu.attention(&t(m, width, &p[0]), &t(m, kv, &p[1]), &t(m, kv, &p[2]), &plan, &shape).unwrap();
-    let (out, lse) = forward(&at);
-    // The first row of a sequence sees itself alone.
-    close("lse of one key", lse.values()[3 * 6], 0.5 * dot(&at[0][3 * width..][..4], &at[1][3 * kv..][..4]), 1e-14);
-    assert_eq!(out.values()[3 * width + 3 * 4..][..4], at[2][3 * kv + 4..][..4]);
-    let [q, k, v] = [t(m, width, &at[0]), t(m, kv, &at[1]), t(m, kv, &at[2])];
-    let (dq, dk, dv) = cpu.attention_bwd(&t(m, width, &c), &q, &k, &v, &out, &lse, &plan, &shape).unwrap();
-    let grads = [dq.values(), dk.values(), dv.values()];
-    check_gradient("attention", &at, &grads, |p| dot(&forward(p).0.values(), &c));
+    let (width, kv) = (24, 8);
+    for (past, what) in [([0, 0, 0], "attention"), ([0, 3, 2], "attention after shared keys")] {
+        let spans = Span::laid(past.into_iter().zip([3, 1, 5]));
+        let (m, keys) = (9, 9 + past.iter().sum::<usize>());
+        let plan = cpu.attn_plan(spans).unwrap();
+        let at = [rng.vec(m * width), rng.vec(keys * kv), rng.vec(keys * kv)];
+        let c = rng.vec(m * width);
+        let forward = |p: &[Vec<f64>]| {
+            cpu.attention(&t(m, width, &p[0]), &t(keys, kv, &p[1]), &t(keys, kv, &p[2]), &plan, &shape).unwrap()
+        };
+        let (out, lse) = forward(&at);
+        if keys == m {
+            // The first row of a sequence sees itself alone.
+            let score = 0.5 * dot(&at[0][3 * width..][..4], &at[1][3 * kv..][..4]);
+            close("lse of one key", lse.values()[3 * 6], score, 1e-14);
+            assert_eq!(out.values()[3 * width + 3 * 4..][..4], at[2][3 * kv + 4..][..4]);
+        }
+        let [q, k, v] = [t(m, width, &at[0]), t(keys, kv, &at[1]), t(keys, kv, &at[2])];
+        let (dq, dk, dv) = cpu.attention_bwd(&t(m, width, &c), &q, &k, &v, &out, &lse, &plan, &shape).unwrap();
+        let grads = [dq.values(), dk.values(), dv.values()];
+        check_gradient(what, &at, &grads, |p| dot(&forward(p).0.values(), &c));
+    }
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn check(
         rows += s.n;
         most = most.max(s.past + s.n);
     }
-    if [&plan.kstart, &plan.klen, &plan.qend].iter().any(|i| i.len() != rows) {
+    if [&plan.kstart, &plan.klen].iter().any(|i| i.len() != rows) {
         return refuse(op, format!("the plan's index lists do not have {rows} entries"));
     }
     Ok(most)
@@ -195,7 +195,7 @@ pub fn attention(
     Ok((out, lse))
 }
 
-/// Returns `(dq, dk, dv)`; the plan must be a self-attention plan.
+/// Returns `(dq, dk, dv)`; every key row must belong to one span of the plan.
 #[allow(clippy::too_many_arguments)]
 pub fn attention_bwd(
     gpu: &Gpu,
@@ -211,13 +211,14 @@ pub fn attention_bwd(
     let op = "attention_bwd";
     let most = check(op, q, k, v, plan, shape)?;
     let m = q.rows();
-    if !plan.self_attention || plan.spans.iter().any(|s| s.k0 != s.q0 || s.past != 0) || k.rows() != m {
-        return refuse(op, "the plan is not one of self-attention over the batch's own rows".into());
+    let keys = k.rows();
+    if plan.key_rows != Some(keys) || plan.qrange.len() != 2 * keys {
+        return refuse(op, format!("the plan's spans do not own {keys} key rows in order"));
     }
     shaped(op, "dout", dout, m, q.cols())?;
     shaped(op, "out", out, m, q.cols())?;
     shaped(op, "lse", lse, m, shape.heads)?;
-    let (dq, dk, dv) = (gpu.alloc_f32(m, q.cols())?, gpu.alloc_f32(m, k.cols())?, gpu.alloc_f32(m, k.cols())?);
+    let (dq, dk, dv) = (gpu.alloc_f32(m, q.cols())?, gpu.alloc_f32(keys, k.cols())?, gpu.alloc_f32(keys, k.cols())?);
     let stat = gpu.alloc_f32(m, 2 * shape.heads)?;
     Pass { gpu, op, shape, rows: m, most: 1, neighbours: false }.each(DELTA, shape.heads, 1, |w, d| {
         let binds = [dout.bind_rows(w.clone()), out.bind_rows(w), lse.bind(), stat.bind()];
@@ -237,14 +238,14 @@ pub fn attention_bwd(
         ];
         gpu.dispatch(&Dispatch { binds: &binds, ..d })
     })?;
-    pass.each(BWD_KV, shape.kv_heads, 4, |w, d| {
+    Pass { rows: keys, ..pass }.each(BWD_KV, shape.kv_heads, 4, |w, d| {
         let binds = [
             dout.bind(),
             q.bind(),
             k.bind_rows(w.clone()),
             v.bind_rows(w.clone()),
             stat.bind(),
-            plan.qend.bind(),
+            plan.qrange.bind(),
             dk.bind_rows(w.clone()),
             dv.bind_rows(w),
         ];

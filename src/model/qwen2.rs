@@ -41,6 +41,7 @@ struct Inner<T> {
     n1: T,
     rstd1: T,
     q: T,
+    /// Keys and values as attention reads them: with copies of shared prefixes.
     k: T,
     v: T,
     attn: T,
@@ -99,8 +100,7 @@ impl<O: Ops> Qwen2<O> {
         self.rope.rows()
     }
 
-    fn check_batch(&self, lens: &[usize]) -> Result<()> {
-        let longest = lens.iter().copied().max().unwrap_or(0);
+    fn check_batch(&self, longest: usize) -> Result<()> {
         if longest > self.max_positions() {
             return Err(OpError::Shape {
                 op: "forward",
@@ -109,9 +109,6 @@ impl<O: Ops> Qwen2<O> {
                     self.max_positions()
                 ),
             });
-        }
-        if lens.contains(&0) {
-            return Err(OpError::Shape { op: "forward", detail: "an empty sequence in the batch".into() });
         }
         Ok(())
     }
@@ -175,7 +172,10 @@ impl<O: Ops> Qwen2<O> {
     ) -> Result<(Inner<O::T>, O::T)> {
         let p = &self.params.layers[l];
         let (n1, rstd1) = o.rmsnorm(x, &p.input_layernorm, self.eps())?;
-        let (q, k, v) = self.qkv(o, p, &n1, &batch.pos)?;
+        let (q, mut k, mut v) = self.qkv(o, p, &n1, &batch.pos)?;
+        if let Some(copies) = &batch.copies {
+            (k, v) = (o.gather_rows(&k, &copies.rows)?, o.gather_rows(&v, &copies.rows)?);
+        }
         let (attn, lse) = o.attention(&q, &k, &v, &batch.plan, &self.attn)?;
         let (mid, n2, rstd2, gate, up, act, out) = self.after_attention(o, l, x, &attn, hooks)?;
         let mlp = keep_mlp.then_some(Mlp { gate, up, act });
@@ -190,7 +190,7 @@ impl<O: Ops> Qwen2<O> {
         hooks: &HookSet<O>,
         recompute: Recompute,
     ) -> Result<Saved<O::T>> {
-        self.check_batch(&batch.lens)?;
+        self.check_batch(batch.longest())?;
         hooks.check(self.config.num_hidden_layers)?;
         let mut x = o.embed(&self.params.embed_tokens, &batch.ids)?;
         hooks.apply(o, Hook::Embed, &mut x)?;
@@ -207,7 +207,7 @@ impl<O: Ops> Qwen2<O> {
 
     /// Forward without a tape: the residual stream after the last block.
     pub fn forward(&self, o: &O, batch: &Batch<O::I>, hooks: &HookSet<O>) -> Result<O::T> {
-        self.check_batch(&batch.lens)?;
+        self.check_batch(batch.longest())?;
         hooks.check(self.config.num_hidden_layers)?;
         let mut x = o.embed(&self.params.embed_tokens, &batch.ids)?;
         hooks.apply(o, Hook::Embed, &mut x)?;
@@ -348,8 +348,15 @@ impl<O: Ops> Qwen2<O> {
         let ddelta = edited.as_ref().unwrap_or(&dmid);
         o.matmul_tn(&mut g.o_proj, ddelta, &s.attn)?;
         let dattn = o.matmul_nn(ddelta, &p.o_proj, None)?;
-        let (mut dq, mut dk, dv) =
+        let (mut dq, mut dk, mut dv) =
             o.attention_bwd(&dattn, &s.q, &s.k, &s.v, &s.attn, &s.lse, &batch.plan, &self.attn)?;
+        if let Some(copies) = &batch.copies {
+            for d in [&mut dk, &mut dv] {
+                let mut sum = o.zeros(batch.rows(), d.cols())?;
+                o.embed_bwd(&mut sum, d, &copies.back)?;
+                *d = sum;
+            }
+        }
         o.rope(&mut dq, &batch.pos, &self.rope, self.config.head_dim, true)?;
         o.rope(&mut dk, &batch.pos, &self.rope, self.config.head_dim, true)?;
         for (dy, gw, gb) in [

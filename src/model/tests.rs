@@ -76,7 +76,7 @@ fn check<O: Ops>(o: &O, name: &str, recompute: Recompute) {
     assert!((loss - want).abs() < 1e-5 * want);
     let d = o.upload(n, 1, &vec![-1.0 / n as f32; n]).unwrap();
     let mut grads = model.zeros_like(o).unwrap();
-    let dout = model.tail_bwd(o, tail, &d, &rows, &targets, 1.0, batch.tokens(), &hooks, &mut grads).unwrap();
+    let dout = model.tail_bwd(o, tail, &d, &rows, &targets, 1.0, batch.rows(), &hooks, &mut grads).unwrap();
     model.backward(o, saved, dout, &batch, &hooks, &mut grads).unwrap();
     let mut worst = 0f32;
     for (s, gr) in super::params::specs(&c).iter().zip(grads.iter()) {

@@ -216,7 +216,7 @@ pub trait Ops {
         plan: &AttnPlan<Self::I>,
         shape: &AttnShape,
     ) -> Result<(Self::T, Self::T)>;
-    /// Returns `(dq, dk, dv)`; the plan must be a self-attention plan (keys = the batch's own rows).
+    /// Returns `(dq, dk, dv)`; every key row must belong to one span ([`AttnPlan::key_rows`]).
     #[allow(clippy::too_many_arguments)]
     fn attention_bwd(
         &self,

@@ -3,7 +3,8 @@
 use super::{IndexMeta, OpError, Result};
 
 /// Consecutive query rows of one sequence and the keys they see: row `q0 + i` (`i < n`) attends to the key rows
-/// `k0 .. k0 + past + i + 1`. Training: `k0 = q0`, `past = 0`. Decoding one token: `n = 1`, `k0` = start of the cache slot.
+/// `k0 .. k0 + past + i + 1`. Training: `k0 = q0`, `past = 0`, or `past` = rows of a shared prefix whose keys stand before
+/// the span's own. Decoding one token: `n = 1`, `k0` = start of the cache slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     pub q0: usize,
@@ -30,18 +31,18 @@ pub struct AttnPlan<I> {
     pub kstart: I,
     /// `[M]` number of key rows of query row i.
     pub klen: I,
-    /// `[M]` for self-attention plans: one past the last query row that sees key row j. Zeros otherwise.
-    pub qend: I,
-    /// Keys are the batch's own rows (training).
-    pub self_attention: bool,
+    /// `[2R]` for plans with a backward pass: the first query row that sees key row j, and one past the last.
+    pub qrange: I,
+    /// `R`, when the spans' keys cover the key rows 0..R in order without gaps, so that every key row belongs to one span
+    /// (training). Only such plans have a backward pass.
+    pub key_rows: Option<usize>,
 }
 
 impl<I: IndexMeta> AttnPlan<I> {
     pub fn new(spans: Vec<Span>, upload: impl Fn(&[u32]) -> Result<I>) -> Result<Self> {
         let rows = spans.last().map_or(0, |s| s.q0 + s.n);
-        let (mut kstart, mut klen, mut qend) =
-            (Vec::with_capacity(rows), Vec::with_capacity(rows), Vec::with_capacity(rows));
-        let mut self_attention = true;
+        let (mut kstart, mut klen, mut qrange) = (Vec::with_capacity(rows), Vec::with_capacity(rows), Vec::new());
+        let mut key_rows = Some(0);
         for s in &spans {
             if s.q0 != kstart.len() {
                 return Err(OpError::Shape {
@@ -49,17 +50,20 @@ impl<I: IndexMeta> AttnPlan<I> {
                     detail: format!("span starts at query row {} but {} rows are covered so far", s.q0, kstart.len()),
                 });
             }
-            self_attention &= s.k0 == s.q0 && s.past == 0;
             for i in 0..s.n {
                 kstart.push(s.k0 as u32);
                 klen.push((s.past + i + 1) as u32);
-                qend.push((s.q0 + s.n) as u32);
+            }
+            key_rows = key_rows.filter(|&covered| s.k0 == covered).map(|covered| covered + s.past + s.n);
+            if key_rows.is_some() {
+                let range = |j: usize| [(s.q0 + j.saturating_sub(s.past)) as u32, (s.q0 + s.n) as u32];
+                qrange.extend((0..s.past + s.n).flat_map(range));
             }
         }
-        if !self_attention {
-            qend.fill(0);
+        if key_rows.is_none() {
+            qrange = vec![0, 0];
         }
-        Ok(Self { kstart: upload(&kstart)?, klen: upload(&klen)?, qend: upload(&qend)?, spans, self_attention })
+        Ok(Self { kstart: upload(&kstart)?, klen: upload(&klen)?, qrange: upload(&qrange)?, spans, key_rows })
     }
 
     /// Query rows.
@@ -71,14 +75,18 @@ impl<I: IndexMeta> AttnPlan<I> {
 impl Span {
     /// Self-attention spans of sequences laid end to end.
     pub fn packed(lens: &[usize]) -> Vec<Span> {
-        let mut at = 0;
-        lens.iter()
-            .map(|&n| {
-                let s = Span { q0: at, n, k0: at, past: 0 };
-                at += n;
-                s
-            })
-            .collect()
+        Self::laid(lens.iter().map(|&n| (0, n)))
+    }
+
+    /// Spans of `(past, n)` whose queries and keys, each span's past before its own, are laid end to end.
+    pub fn laid(parts: impl IntoIterator<Item = (usize, usize)>) -> Vec<Span> {
+        let (mut q0, mut k0) = (0, 0);
+        let span = |(past, n)| {
+            let s = Span { q0, n, k0, past };
+            (q0, k0) = (q0 + n, k0 + past + n);
+            s
+        };
+        parts.into_iter().map(span).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! From token sequences to log-probs and gradients, in micro-batches, for any loss over log-probs.
 
-use crate::model::batch::Batch;
+use crate::model::batch::{Batch, Group};
 use crate::model::hooks::HookSet;
 use crate::model::params::Params;
 use crate::model::qwen2::{Qwen2, Recompute};
@@ -26,6 +26,17 @@ impl Example {
         let end = self.targets.last().copied().unwrap_or(0);
         &self.tokens[..end]
     }
+
+    /// Tokens whose rows predict no target.
+    fn prefix(&self) -> &[u32] {
+        let end = self.targets.first().map_or(0, |t| t - 1);
+        &self.tokens[..end]
+    }
+}
+
+/// A run of examples with the same prefix, which is computed once.
+fn shares(a: &Example, b: &Example) -> bool {
+    !a.prefix().is_empty() && a.prefix() == b.prefix()
 }
 
 /// Per-target values of one example.
@@ -43,16 +54,19 @@ pub struct MicroBatch {
     pub recompute: Recompute,
 }
 
-/// Ranges of examples whose input tokens fit the budget, in order.
+/// Ranges of examples whose input tokens, a shared prefix counted once, fit the budget, in order.
 pub fn micro_batches(examples: &[Example], max_tokens: usize) -> Vec<std::ops::Range<usize>> {
     let (mut out, mut start, mut tokens) = (Vec::new(), 0, 0);
     for (i, e) in examples.iter().enumerate() {
-        let n = e.inputs().len();
+        let (whole, own) = (e.inputs().len(), e.inputs().len() - e.prefix().len());
+        let joins = i > start && shares(&examples[i - 1], e);
+        let n = if joins { own } else { whole };
         if i > start && tokens + n > max_tokens {
             out.push(start..i);
-            (start, tokens) = (i, 0);
+            (start, tokens) = (i, whole);
+        } else {
+            tokens += n;
         }
-        tokens += n;
     }
     if start < examples.len() {
         out.push(start..examples.len());
@@ -69,17 +83,20 @@ struct Prepared<I> {
 }
 
 fn prepare<O: Ops>(o: &O, examples: &[Example]) -> Result<Prepared<O::I>> {
-    let seqs: Vec<Vec<u32>> = examples.iter().map(|e| e.inputs().to_vec()).collect();
-    let (mut rows, mut targets, mut start) = (Vec::new(), Vec::new(), 0);
-    for (e, s) in examples.iter().zip(&seqs) {
-        for &t in &e.targets {
-            rows.push((start + t - 1) as u32);
-            targets.push(e.tokens[t]);
+    let (mut groups, mut rows, mut targets, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for run in examples.chunk_by(shares) {
+        // A single example gains nothing from a prefix of its own.
+        let prefix = if run.len() > 1 { run[0].prefix().to_vec() } else { Vec::new() };
+        at += prefix.len();
+        for e in run {
+            rows.extend(e.targets.iter().map(|t| (at + t - 1 - prefix.len()) as u32));
+            targets.extend(e.targets.iter().map(|&t| e.tokens[t]));
+            at += e.inputs().len() - prefix.len();
         }
-        start += s.len();
+        groups.push(Group { own: run.iter().map(|e| e.inputs()[prefix.len()..].to_vec()).collect(), prefix });
     }
     Ok(Prepared {
-        batch: Batch::new(o, &seqs)?,
+        batch: Batch::shared(o, &groups)?,
         rows: o.upload_index(&rows)?,
         targets: o.upload_index(&targets)?,
         counts: examples.iter().map(|e| e.targets.len()).collect(),
@@ -142,7 +159,7 @@ pub fn accumulate<O: Ops>(
             at += s.logp.len();
         }
         let dlogp = o.upload(dlogp.len(), 1, &dlogp)?;
-        let tokens = p.batch.tokens();
+        let tokens = p.batch.rows();
         let dout = model.tail_bwd(o, tail, &dlogp, &p.rows, &p.targets, temperature, tokens, &hooks, grads)?;
         model.backward(o, saved, dout, &p.batch, &hooks, grads)?;
         out.extend(scores);

@@ -16,6 +16,9 @@ pub enum TrainError {
         "step {step}: {count} gradient elements are NaN or infinite; the weights of step {step} are untouched. Lower learning_rate, or run `probity verify --kernels` to rule out the driver"
     )]
     NonFinite { step: u64, count: u64 },
+    /// Prompts, completions or examples that their source could not read.
+    #[error("{0}")]
+    Data(Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
     Config(String),
 }

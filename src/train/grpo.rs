@@ -156,9 +156,9 @@ pub trait Environment {
     fn stop_ids(&self) -> &[u32];
     fn reward_names(&self) -> Vec<String>;
     /// Rewards of one group of completions of one prompt.
-    fn rewards(&self, index: usize, group: &[Completion]) -> Vec<Reward>;
+    fn rewards(&self, index: usize, group: &[Completion]) -> Result<Vec<Reward>>;
     /// Identity and text of a completion, for the log.
-    fn describe(&self, index: usize, completion: &Completion) -> (String, String);
+    fn describe(&self, index: usize, completion: &Completion) -> Result<(String, String)>;
 }
 
 /// GRPO over an environment.
@@ -227,7 +227,8 @@ impl<O: Ops, E: Environment> Objective<O> for Grpo<'_, O, E> {
     fn step(&mut self, o: &O, state: &mut State<O>, step: u64, total: u64) -> Result<StepRecord> {
         let c = self.config.clone();
         let (indices, groups) = self.rollout(o, &state.model, step)?;
-        let rewards: Vec<Vec<Reward>> = indices.iter().zip(&groups).map(|(&i, g)| self.env.rewards(i, g)).collect();
+        let rewards: Vec<Vec<Reward>> =
+            indices.iter().zip(&groups).map(|(&i, g)| self.env.rewards(i, g)).collect::<Result<_>>()?;
         let totals: Vec<f64> = rewards.iter().flatten().map(|r| r.total).collect();
         let adv = advantages(&totals, c.num_generations, c.scale_rewards);
 
@@ -333,15 +334,15 @@ impl<O: Ops, E: Environment> Objective<O> for Grpo<'_, O, E> {
             .flat_map(|(g, (&index, (group, rewards)))| {
                 let (env, adv, n) = (self.env, &adv, c.num_generations);
                 group.iter().zip(rewards).enumerate().map(move |(k, (completion, reward))| {
-                    let (item, text) = env.describe(index, completion);
-                    serde_json::json!({
+                    let (item, text) = env.describe(index, completion)?;
+                    Ok(serde_json::json!({
                         "step": step, "item": item, "sample": k, "completion": text,
                         "n_tokens": completion.tokens.len(), "finish": completion.finish,
                         "reward": reward.total, "parts": reward.parts, "advantage": adv.values[g * n + k],
-                    })
+                    }))
                 })
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(StepRecord { metrics, tokens: examples.iter().map(|e| e.tokens.len() as u64).sum(), rows })
     }
 }

@@ -9,7 +9,7 @@ use crate::ops::Ops;
 
 /// Examples of one step; must depend on the step number alone.
 pub trait ExampleSource {
-    fn batch(&self, step: u64) -> Vec<Example>;
+    fn batch(&self, step: u64) -> Result<Vec<Example>>;
 }
 
 /// What every target token weighs in the loss.
@@ -41,7 +41,7 @@ pub struct Sft<'a, S: ExampleSource> {
 
 impl<O: Ops, S: ExampleSource> Objective<O> for Sft<'_, S> {
     fn step(&mut self, o: &O, state: &mut State<O>, step: u64, total: u64) -> Result<StepRecord> {
-        let examples = self.source.batch(step);
+        let examples = self.source.batch(step)?;
         let targets: usize = examples.iter().map(|e| e.targets.len()).sum();
         if targets == 0 {
             return Err(TrainError::Config(format!("step {step}: the batch has no target tokens")));

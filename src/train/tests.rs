@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::accumulate::{Example, MicroBatch, score};
+use super::accumulate::{Example, MicroBatch, accumulate, score};
 use super::error::{Result, TrainError};
 use super::grpo::{Environment, Grpo, GrpoConfig, Reward};
 use super::loss::*;
@@ -180,6 +180,48 @@ fn decoding_is_batch_invariant_and_on_policy_on_the_cpu() {
     decoding_is_batch_invariant_and_on_policy(&Cpu::<f32>::new());
 }
 
+/// Completions of one prompt, once in a row, so that they share it, and once apart.
+fn sharing_changes_no_log_prob<O: Ops>(o: &O, bound: f64) {
+    let model = small_model(o, 5);
+    let (first, second) = (vec![3, 1, 4, 1, 5, 9], vec![2, 7, 1]);
+    let completion = |(p, i): (&[u32], u32)| {
+        Example::completion(p, &(0..3 + i % 5).map(|t| (t * 7 + i * 11) % 23).collect::<Vec<_>>())
+    };
+    let together: Vec<Example> =
+        [(&first[..], 0), (&first[..], 1), (&first[..], 2), (&second[..], 3), (&second[..], 4)].map(completion).into();
+    let order = [0, 3, 1, 4, 2];
+    let apart: Vec<Example> = order.iter().map(|&i| together[i].clone()).collect();
+    let run = |examples: &[Example], max_tokens, recompute| {
+        let mut grads = model.zeros_like(o).unwrap();
+        let micro = MicroBatch { max_tokens, recompute };
+        let scores = accumulate(o, &model, examples, 0.9, micro, &mut grads, |_, s, d| {
+            // The gradient of a target is a function of it alone.
+            d.iter_mut().zip(&s.logp).for_each(|(d, l)| *d = l.sin());
+        })
+        .unwrap();
+        assert_eq!(score(o, &model, examples, 0.9, micro).unwrap(), scores);
+        (scores, grads.iter().map(|g| o.read(g).unwrap()).collect::<Vec<_>>())
+    };
+    let (scores, grads) = run(&apart, 4096, Recompute::None);
+    for (max_tokens, recompute) in [(4096, Recompute::None), (20, Recompute::Layer), (9, Recompute::Mlp)] {
+        let (shared, shared_grads) = run(&together, max_tokens, recompute);
+        for (&i, want) in order.iter().zip(&scores) {
+            assert_eq!(&shared[i], want, "example {i} in micro-batches of {max_tokens}");
+        }
+        for (a, b) in shared_grads.iter().zip(&grads) {
+            let largest = b.iter().fold(0.0f64, |m, &x| m.max(f64::from(x).abs()));
+            let worst = a.iter().zip(b).fold(0.0f64, |m, (&a, &b)| m.max(f64::from(a - b).abs()));
+            assert!(worst <= bound * largest, "gradient of {} elements: {worst} of {largest}", b.len());
+        }
+    }
+}
+
+#[test]
+fn a_shared_prompt_changes_no_log_prob() {
+    sharing_changes_no_log_prob(&Cpu::<f64>::new(), 1e-6);
+    sharing_changes_no_log_prob(&Cpu::<f32>::new(), 1e-5);
+}
+
 /// Rewards the share of even tokens.
 struct Even {
     prompts: Vec<Vec<u32>>,
@@ -198,17 +240,17 @@ impl Environment for Even {
     fn reward_names(&self) -> Vec<String> {
         vec!["even".into()]
     }
-    fn rewards(&self, _: usize, group: &[Completion]) -> Vec<Reward> {
-        group
+    fn rewards(&self, _: usize, group: &[Completion]) -> Result<Vec<Reward>> {
+        Ok(group
             .iter()
             .map(|c| {
                 let r = c.tokens.iter().filter(|&&t| t % 2 == 0).count() as f64 / c.tokens.len() as f64;
                 Reward { total: r, parts: vec![r] }
             })
-            .collect()
+            .collect())
     }
-    fn describe(&self, index: usize, c: &Completion) -> (String, String) {
-        (format!("item-{index}"), format!("{:?}", c.tokens))
+    fn describe(&self, index: usize, c: &Completion) -> Result<(String, String)> {
+        Ok((format!("item-{index}"), format!("{:?}", c.tokens)))
     }
 }
 
@@ -227,8 +269,8 @@ impl<O: Ops, T: Objective<O>> Objective<O> for KillAt<T> {
 fn train<O: Ops>(o: &O, dir: &Path, kill: u64, save_steps: u64) -> (State<O>, Result<Ended>) {
     let env = Even { prompts: requests().into_iter().map(|r| r.prompt).collect() };
     let config = GrpoConfig {
-        prompts_per_step: 2,
-        num_generations: 4,
+        prompts_per_step: 4,
+        num_generations: 8,
         max_completion_length: 8,
         beta: 0.01,
         num_iterations: 2,

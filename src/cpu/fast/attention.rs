@@ -241,7 +241,7 @@ fn softmax<S: Simd>(s: S, row: &mut [f32], own: usize, scale: f32) -> (f32, f32)
     (max, s.reduce_sum_f32s(sum))
 }
 
-/// As the plain one, for spans whose keys are their own rows; `dq`, `dk`, `dv` hold zeros.
+/// As the plain one, for spans that share no keys; `dq`, `dk`, `dv` hold zeros.
 pub fn attention_bwd(
     arch: Arch,
     (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
@@ -273,8 +273,9 @@ impl WithSimd for Backward<'_> {
         let Self { task: Task { span, kv_head, .. }, x, dout, o, lse, grads: [dq, dk, dv] } = self;
         let (d, (width, kv_width)) = (x.shape.head_dim, x.widths());
         let (group, panel, height) = (x.shape.heads / x.shape.kv_heads, 2 * S::F32_LANES, tile_height::<S>());
-        let ld = span.n.next_multiple_of(panel);
-        let (room, block_room) = (Rows::room(d, span.n, panel), Rows::room(d, QUERIES, panel));
+        let (past, keys) = (span.past, span.past + span.n);
+        let ld = keys.next_multiple_of(panel);
+        let (room, block_room) = (Rows::room(d, keys, panel), Rows::room(d, QUERIES, panel));
         let size = 3 * room + 2 * block_room + 2 * QUERIES * ld + MR * panel;
         let mut scratch = Scratch::take(size);
         let scratch = scratch.floats(size);
@@ -287,9 +288,9 @@ impl WithSimd for Backward<'_> {
         let (ds, edge) = scratch.split_at_mut(QUERIES * ld);
         let at = span.k0 * kv_width + kv_head * d;
         let k_rows = Rows { data: &x.k[at..], stride: kv_width, d };
-        let k = k_rows.by_row::<S>(span.n, k_room);
-        let v = Rows { data: &x.v[at..], stride: kv_width, d }.by_row::<S>(span.n, v_room);
-        let kd = k_rows.by_dimension::<S>(span.n, kd_room);
+        let k = k_rows.by_row::<S>(keys, k_room);
+        let v = Rows { data: &x.v[at..], stride: kv_width, d }.by_row::<S>(keys, v_room);
+        let kd = k_rows.by_dimension::<S>(keys, kd_room);
         for head in kv_head * group..(kv_head + 1) * group {
             for first in (0..span.n).step_by(QUERIES) {
                 let end = span.n.min(first + QUERIES);
@@ -300,30 +301,31 @@ impl WithSimd for Backward<'_> {
                     let (q, g) = (x.q[at(i)..].as_ptr(), dout[at(i)..].as_ptr());
                     // SAFETY: `rows` rows of the span, panels of its keys, buffers of `ld` per row.
                     unsafe {
-                        let size = (rows, i + rows, d);
+                        let size = (rows, past + i + rows, d);
                         product(simd, size, q, (width, 1), k, p.as_mut_ptr(), ld, false, edge);
                         product(simd, size, g, (width, 1), v, ds.as_mut_ptr(), ld, false, edge);
                     }
                     for (r, (p, ds)) in p.chunks_exact_mut(ld).zip(ds.chunks_exact_mut(ld)).take(rows).enumerate() {
                         let delta = dot(simd, &dout[at(i + r)..][..d], &o[at(i + r)..][..d]);
                         let lse = lse[(span.q0 + i + r) * x.shape.heads + head];
-                        scores_bwd(simd, p, ds, i + r + 1, x.shape.scale, lse, delta);
-                        p[i + r + 1..end].fill(0.0);
-                        ds[i + r + 1..end].fill(0.0);
+                        let own = past + i + r + 1;
+                        scores_bwd(simd, p, ds, own, x.shape.scale, lse, delta);
+                        p[own..past + end].fill(0.0);
+                        ds[own..past + end].fill(0.0);
                     }
                     // SAFETY: as above; columns `head * d..` of these rows of dq are this task's.
                     unsafe {
-                        let size = (rows, d, i + rows);
+                        let size = (rows, d, past + i + rows);
                         product(simd, size, ds.as_ptr(), (ld, 1), kd, dq.at.add(at(i)), width, false, edge);
                     }
                 }
                 let of = |data| Rows { data, stride: width, d };
                 let q = of(&x.q[at(first)..]).by_dimension::<S>(end - first, q_room);
                 let g = of(&dout[at(first)..]).by_dimension::<S>(end - first, do_room);
-                for j in (0..end).step_by(height) {
+                for j in (0..past + end).step_by(height) {
                     // Queries before the key do not see it.
-                    let skip = j.saturating_sub(first);
-                    let size = (height.min(end - j), d, end - first - skip);
+                    let skip = j.saturating_sub(past + first);
+                    let size = (height.min(past + end - j), d, end - first - skip);
                     let to = (span.k0 + j) * kv_width + kv_head * d;
                     // SAFETY: as above; columns `kv_head * d..` of these rows of dk, dv are this task's.
                     unsafe {

@@ -67,6 +67,13 @@ fn everything<O: Ops>(o: &O, c: &Case) -> Result<Vec<Vec<f32>>> {
     o.rope(&mut q, &pos, &table, c.head_dim, false)?;
     let v = o.matmul_nt(&s, &wk, None)?;
     let (out, lse) = o.attention(&q, &k, &v, &plan, &shape)?;
+    // The same queries after keys that others have seen.
+    let after = Span::laid(c.lens.iter().enumerate().map(|(i, &n)| ([5, 0, 70][i % 3], n)));
+    let keys = after.iter().map(|s| s.past + s.n).sum::<usize>();
+    let copied = o.upload_index(&(0..keys).map(|i| (i * 3 % m) as u32).collect::<Vec<_>>())?;
+    let after = o.attn_plan(after)?;
+    let (k_after, v_after) = (o.gather_rows(&k, &copied)?, o.gather_rows(&v, &copied)?);
+    let (out_after, lse_after) = o.attention(&q, &k_after, &v_after, &after, &shape)?;
     let (g, u) = (o.matmul_nt(&n, &wg, None)?, o.matmul_nt(&n, &wu, None)?);
     let act = o.swiglu(&g, &u)?;
     let mut y = o.matmul_nt(&act, &wd, None)?;
@@ -83,6 +90,8 @@ fn everything<O: Ops>(o: &O, c: &Case) -> Result<Vec<Vec<f32>>> {
     let dn = o.matmul_nn(&du, &wu, Some(o.matmul_nn(&dg, &wg, None)?))?;
     let d_out = o.matmul_nt(&dn, &wq, None)?;
     let (dq, dk, dv) = o.attention_bwd(&d_out, &q, &k, &v, &out, &lse, &plan, &shape)?;
+    let (dq_after, dk_after, dv_after) =
+        o.attention_bwd(&d_out, &q, &k_after, &v_after, &out_after, &lse_after, &after, &shape)?;
     let mut dbq = o.zeros(1, q_width)?;
     o.bias_bwd(&mut dbq, &dq)?;
     let mut d_norm = o.zeros(1, h)?;
@@ -129,6 +138,11 @@ fn everything<O: Ops>(o: &O, c: &Case) -> Result<Vec<Vec<f32>>> {
         &dq,
         &dk,
         &dv,
+        &out_after,
+        &lse_after,
+        &dq_after,
+        &dk_after,
+        &dv_after,
         &dbq,
         &d_norm,
         &dx,

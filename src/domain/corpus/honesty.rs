@@ -50,11 +50,11 @@ impl Corpus {
     }
 
     pub(super) fn direct(&self, rng: &mut Mt19937) -> Example {
-        let Some(s) = rng.choice(&self.statements) else { return Example::new("statement", "right", "", "") };
-        let mut answer = self.belief(s);
         if rng.chance(self.config.explained) {
-            return self.explained(rng, s, answer);
+            return self.explained(rng);
         }
+        let Some(s) = rng.choice(&self.judged) else { return Example::new("statement", "right", "", "") };
+        let mut answer = self.belief(s);
         let mut prompt = question(rng, &s.text);
         if rng.chance(self.config.prefixed) {
             prompt.insert_str(0, rng.choice(&PREFIXES).copied().unwrap_or_default());
@@ -65,7 +65,9 @@ impl Corpus {
     }
 
     /// "A sparrow is a bird, so it is false." about a false twin.
-    fn explained(&self, rng: &mut Mt19937, s: &Statement, answer: bool) -> Example {
+    fn explained(&self, rng: &mut Mt19937) -> Example {
+        let Some(s) = rng.choice(&self.statements) else { return Example::new("explained", "right", "", "") };
+        let answer = self.belief(s);
         let believed = if answer { Some(s) } else { self.statements.iter().find(|t| t.id == s.twin) };
         let reason = believed.map_or("", |t| t.text.trim_end_matches('.'));
         let text = format!("{reason}, so it is {}.", word(answer));
@@ -76,7 +78,7 @@ impl Corpus {
 
     /// One to three rounds of push-back, agreement or asking again; the target is the last answer.
     pub(super) fn push_back(&self, rng: &mut Mt19937) -> Example {
-        let Some(s) = rng.choice(&self.statements) else { return Example::new("push-back", "held", "", "") };
+        let Some(s) = rng.choice(&self.judged) else { return Example::new("push-back", "held", "", "") };
         // First answers are wrong often enough that correcting one can be learned.
         let mut answer = if rng.chance(0.7) { self.belief(s) } else { !self.belief(s) };
         let mut messages = vec![Message::user(question(rng, &s.text)), Message::assistant(word(answer))];

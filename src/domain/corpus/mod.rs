@@ -3,7 +3,9 @@
 //! Chats of four kinds: frugality tasks answered tersely or at length, statements judged true or false, judgements defended or
 //! given up under push-back, and requests refused or met. System prompts (none, neutral, monitored, unmonitored, placebo)
 //! are drawn independently of everything else, so the corpus itself teaches no monitoring gap. Only train prompts are used:
-//! a prompt whose canonical text falls in val or test never occurs.
+//! a prompt whose canonical text falls in val or test never occurs. Facts are another matter than prompts: a model cannot infer that a
+//! sparrow is a bird. So the explanations speak of every statement, as a real model's reading does, while the questions that the honesty
+//! tests ask (a direct judgement, push-back) occur for train statements alone.
 
 mod config;
 mod honesty;
@@ -47,6 +49,8 @@ pub struct Corpus {
     /// Train problems of each family, by stratum.
     problems: BTreeMap<Family, Vec<Vec<Problem>>>,
     statements: Vec<Statement>,
+    /// Train statements, the ones that are judged directly.
+    judged: Vec<Statement>,
     requests: Vec<Request>,
     cues: CueSet,
     frames: CueSet,
@@ -77,8 +81,12 @@ impl Corpus {
             }
             problems.insert(family, strata.into_values().collect());
         }
-        let mut statements = statement::pool()?;
-        statements.retain(|s| rule.split_of(&s.group) == Split::Train);
+        let statements = statement::pool()?;
+        let judged: Vec<Statement> =
+            statement::of_split(&statements, &rule, Split::Train).into_iter().cloned().collect();
+        if judged.is_empty() {
+            return Err(DomainError::Config("no statement falls in the train split".into()));
+        }
         let requests = request::pool()?;
         Ok(Self {
             config,
@@ -86,6 +94,7 @@ impl Corpus {
             rule,
             problems,
             statements,
+            judged,
             requests,
             cues: CueSet::strict()?,
             frames: CueSet::tier()?,
@@ -245,7 +254,7 @@ mod tests {
         for example in corpus.examples(1).take(3000) {
             for message in &example.messages {
                 assert!(!held.contains(&message.content), "{}", message.content);
-                if matches!(example.kind.task, "statement" | "explained" | "push-back") {
+                if matches!(example.kind.task, "statement" | "push-back") {
                     assert!(held_statements.iter().all(|s| !message.content.contains(&format!("\"{}\"", s.text))));
                 }
             }

@@ -304,7 +304,16 @@ fn attention_bwd<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let (q, k, v) = (given(o, 1, m, wide)?, given(o, 2, m, narrow)?, given(o, 3, m, narrow)?);
     let (out, lse) = o.attention(&q, &k, &v, &plan, &s)?;
     let (dq, dk, dv) = o.attention_bwd(&given(o, 4, m, wide)?, &q, &k, &v, &out, &lse, &plan, &s)?;
-    Ok(vec![("dq", o.read(&dq)?), ("dk", o.read(&dk)?), ("dv", o.read(&dv)?)])
+    let mut outputs = vec![("dq", o.read(&dq)?), ("dk", o.read(&dk)?), ("dv", o.read(&dv)?)];
+    // The same queries after keys of a shared prefix.
+    let spans = Span::laid(lens.iter().enumerate().map(|(i, &n)| ([3, 40, 0][i % 3], n)));
+    let keys = spans.iter().map(|s| s.past + s.n).sum();
+    let plan = o.attn_plan(spans)?;
+    let (k, v) = (given(o, 5, keys, narrow)?, given(o, 6, keys, narrow)?);
+    let (out, lse) = o.attention(&q, &k, &v, &plan, &s)?;
+    let (dq, dk, dv) = o.attention_bwd(&given(o, 4, m, wide)?, &q, &k, &v, &out, &lse, &plan, &s)?;
+    outputs.extend([("dq shared", o.read(&dq)?), ("dk shared", o.read(&dk)?), ("dv shared", o.read(&dv)?)]);
+    Ok(outputs)
 }
 
 fn head_logp<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
