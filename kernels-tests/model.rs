@@ -129,7 +129,7 @@ fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
             seed: 77,
             max_batch,
         };
-        generate(o, &model, requests, &c, &HookSet::default(), |_, _, _| {}).unwrap()
+        generate(o, &model, requests, &c, &HookSet::default()).unwrap()
     };
     let together = decode(&requests, 9);
     assert!(together.iter().flatten().any(|c| c.tokens.len() < 12), "no sequence ended early");

@@ -97,7 +97,7 @@ pub fn rows<O: Ops>(
                 requests[r].sequences.push(asked[i].place);
                 owners[r].push(i);
             }
-            let done = generate(o, model, &requests, &settings, &HookSet::default(), |_, _, _| {})?;
+            let done = generate(o, model, &requests, &settings, &HookSet::default())?;
             for (i, completion) in owners.into_iter().flatten().zip(done.into_iter().flatten()) {
                 out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out)?);
             }

@@ -191,7 +191,7 @@ fn decode<O: Ops>(o: &O, m: &Qwen2<O>, b: usize, n: usize) -> Result<Vec<Vec<Com
         seed: 0,
         max_batch: b,
     };
-    Ok(generate(o, m, &requests, &c, &HookSet::default(), |_, _, _| {})?)
+    Ok(generate(o, m, &requests, &c, &HookSet::default())?)
 }
 
 fn state<O: Ops>(o: &O, model: Qwen2<O>) -> Result<State<O>, Box<dyn Error>> {

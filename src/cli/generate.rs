@@ -104,7 +104,7 @@ impl Job for Generate<'_> {
             max_batch: 64,
         };
         let request = Request { prompt: self.prompt, sequences: (0..a.num_return_sequences).collect() };
-        let done = generate(o, &model, &[request], &config, &HookSet::default(), |_, _, _| {})?;
+        let done = generate(o, &model, &[request], &config, &HookSet::default())?;
         Ok(done.into_iter().flatten().collect())
     }
 }

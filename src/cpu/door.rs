@@ -1,5 +1,7 @@
 //! `impl Ops`: shape checks and memory around the kernels.
 
+use rayon::prelude::*;
+
 use super::checks::{below, counted, full, full_mut, head_dims, qkv, refuse, shaped};
 use super::matmul::Dims;
 use super::real::Real;
@@ -53,6 +55,15 @@ impl<F: Real> Ops for Cpu<F> {
 
     fn device_name(&self) -> String {
         self.kernels.name()
+    }
+
+    fn strands(&self, flops: usize) -> usize {
+        // Larger operations occupy every thread by themselves, and share one pass over the weights.
+        if flops < 1 << 23 { rayon::current_num_threads() } else { 1 }
+    }
+
+    fn each_strand<X: Send, R: Send>(&self, items: Vec<X>, work: impl Fn(X) -> R + Send + Sync) -> Vec<R> {
+        items.into_par_iter().with_max_len(1).map(work).collect()
     }
 
     fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<Self::T> {

@@ -2,7 +2,7 @@
 
 use super::real::Real;
 
-/// Sum of squares in f64, and the number of elements that are NaN or infinite, found by their bits.
+/// Sum of squares of the finite elements in f64, and the number of elements that are NaN or infinite, found by their bits.
 pub fn sum_squares<F: Real>(x: &[F]) -> (f64, u64) {
-    x.iter().fold((0.0, 0), |(sum, bad), &x| (sum + x.f64() * x.f64(), bad + u64::from(!x.finite())))
+    x.iter().fold((0.0, 0), |(sum, bad), &x| if x.finite() { (sum + x.f64() * x.f64(), bad) } else { (sum, bad + 1) })
 }

@@ -65,15 +65,50 @@ struct Active {
     seen: Vec<u32>,
 }
 
-/// Decodes every request. Returns completions in the order of requests and their sequences; `progress` is called with
-/// `(request, sample, token)` as tokens appear.
+/// Decodes every request. Returns completions in the order of requests and their sequences.
 pub fn generate<O: Ops>(
     o: &O,
     model: &Qwen2<O>,
     requests: &[Request],
     c: &GenerateConfig,
     hooks: &HookSet<O>,
-    mut progress: impl FnMut(usize, usize, u32),
+) -> Result<Vec<Vec<Completion>>> {
+    let total: usize = requests.iter().map(|r| r.sequences.len()).sum();
+    let largest = 2 * c.max_batch.min(total) * model.config.hidden_size * model.config.intermediate_size;
+    let strands = if hooks.is_empty() { o.strands(largest).min(requests.len()) } else { 1 };
+    if strands < 2 {
+        return decode(o, model, requests, c, hooks);
+    }
+    // Bits do not depend on company, so a batch may be decoded in parts.
+    let part = GenerateConfig { max_batch: c.max_batch.div_ceil(strands), ..c.clone() };
+    let parts = o.each_strand(shares(requests, total, strands), |r| decode(o, model, r, &part, &HookSet::default()));
+    Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.concat())
+}
+
+/// Consecutive requests in up to `parts` parts of about as many sequences.
+fn shares(requests: &[Request], total: usize, parts: usize) -> Vec<&[Request]> {
+    let mut out = Vec::with_capacity(parts);
+    let (mut start, mut sequences) = (0, 0);
+    for (i, r) in requests.iter().enumerate() {
+        sequences += r.sequences.len();
+        if sequences * parts >= total * (out.len() + 1) {
+            out.push(&requests[start..=i]);
+            start = i + 1;
+        }
+    }
+    if start < requests.len() {
+        out.push(&requests[start..]);
+    }
+    out
+}
+
+/// Decodes requests in one batch after the other.
+fn decode<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    requests: &[Request],
+    c: &GenerateConfig,
+    hooks: &HookSet<O>,
 ) -> Result<Vec<Vec<Completion>>> {
     let widest = requests.iter().map(|r| r.sequences.len()).max().unwrap_or(0);
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
@@ -150,7 +185,6 @@ pub fn generate<O: Ops>(
 
         let mut still = Vec::with_capacity(active.len());
         for ((mut a, token), logp) in active.into_iter().zip(chosen).zip(logp) {
-            progress(a.request, a.sample, token);
             a.out.tokens.push(token);
             a.out.logps.push(logp);
             a.last = token;

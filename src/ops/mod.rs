@@ -122,12 +122,22 @@ pub struct HeadOut<T> {
 
 /// Arithmetic of one device. Methods record work; errors that a device reports late surface at [`Ops::read`],
 /// [`Ops::read_index`] or [`Ops::sync`] and name the kernel. Shape mistakes are reported at once.
-pub trait Ops {
-    type T: TensorMeta;
-    type I: IndexMeta;
+pub trait Ops: Sync {
+    type T: TensorMeta + Send + Sync;
+    type I: IndexMeta + Send + Sync;
 
     /// Human name of the device, for manifests and errors.
     fn device_name(&self) -> String;
+
+    /// Independent strands of work that pay on this device when its operations are of about `flops` floating-point operations
+    /// each: 1, except where small operations leave processors idle.
+    fn strands(&self, _flops: usize) -> usize {
+        1
+    }
+    /// Results of `work` on every item, in order; at once on a device with [`Ops::strands`].
+    fn each_strand<X: Send, R: Send>(&self, items: Vec<X>, work: impl Fn(X) -> R + Send + Sync) -> Vec<R> {
+        items.into_iter().map(work).collect()
+    }
 
     // ---- memory ---------------------------------------------------------------------------------------------
 
@@ -255,7 +265,7 @@ pub trait Ops {
     /// `z > 0 ? z/penalty : z*penalty`.
     fn repetition_penalty(&self, logits: &mut Self::T, seen: &Self::I, offsets: &Self::I, penalty: f32) -> Result<()>;
 
-    /// `[1,2]`: the L2 norm over all tensors, and the number of elements that are NaN or infinite (found by their bits).
+    /// `[1,2]`: the L2 norm of the finite elements of all tensors, and the number of elements that are NaN or infinite (found by their bits).
     fn global_norm(&self, grads: &[&Self::T]) -> Result<Self::T>;
     /// One step on one tensor; `norm` from [`Ops::global_norm`]. Returns `[1,1]`: the L2 norm of the change of `w`.
     fn adamw(

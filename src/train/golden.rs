@@ -109,7 +109,7 @@ impl<O: Ops> GoldenModel for Verified<'_, O> {
             max_batch: 1,
         };
         let request = Request { prompt: prompt.to_vec(), sequences: vec![0] };
-        let mut done = generate(self.o, self.model, &[request], &c, &HookSet::default(), |_, _, _| {})?;
+        let mut done = generate(self.o, self.model, &[request], &c, &HookSet::default())?;
         Ok(done.pop().and_then(|mut g| g.pop()).map(|c| c.tokens).unwrap_or_default())
     }
 }

@@ -218,7 +218,7 @@ impl<O: Ops, E: Environment> Grpo<'_, O, E> {
             seed: rollout_seed(c.seed, step),
             max_batch: c.rollout_batch,
         };
-        let groups = generate(o, model, &requests, &settings, &HookSet::default(), |_, _, _| {})?;
+        let groups = generate(o, model, &requests, &settings, &HookSet::default())?;
         Ok((indices, groups))
     }
 }

@@ -151,8 +151,7 @@ fn settings(max_batch: usize) -> GenerateConfig {
 pub fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
     let model = small_model(o, 3);
     let hooks = HookSet::default();
-    let decode =
-        |requests: &[Request], batch| generate(o, &model, requests, &settings(batch), &hooks, |_, _, _| {}).unwrap();
+    let decode = |requests: &[Request], batch| generate(o, &model, requests, &settings(batch), &hooks).unwrap();
     let together = decode(&requests(), 12);
     let lengths: Vec<usize> = together.iter().flatten().map(|c| c.tokens.len()).collect();
     assert!(lengths.iter().any(|&n| n < 17), "no sequence ended early: the test would not see refilled slots");

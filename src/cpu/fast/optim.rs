@@ -53,6 +53,14 @@ vectorized! {
     }
 }
 
+/// The square of a finite number, or 0 and a count of one.
+#[inline(always)]
+fn square(x: f32) -> (f64, u32) {
+    let broken = x.to_bits() & 0x7f80_0000 == 0x7f80_0000;
+    let wide = f64::from(if broken { 0.0 } else { x });
+    (wide * wide, u32::from(broken))
+}
+
 vectorized! {
     /// As the plain one, in eight accumulators.
     pub fn sum_squares(_s: S, x: &'a [f32]) -> (f64, u64) {
@@ -60,15 +68,15 @@ vectorized! {
         let (eights, tail) = x.as_chunks::<8>();
         for x in eights {
             for i in 0..8 {
-                let wide = f64::from(x[i]);
-                sums[i] += wide * wide;
-                bad[i] += u32::from(x[i].to_bits() & 0x7f80_0000 == 0x7f80_0000);
+                let (square, broken) = square(x[i]);
+                sums[i] += square;
+                bad[i] += broken;
             }
         }
         for (i, x) in tail.iter().enumerate() {
-            let wide = f64::from(*x);
-            sums[i] += wide * wide;
-            bad[i] += u32::from(x.to_bits() & 0x7f80_0000 == 0x7f80_0000);
+            let (square, broken) = square(*x);
+            sums[i] += square;
+            bad[i] += broken;
         }
         (sums.iter().sum(), bad.iter().map(|&b| u64::from(b)).sum())
     }

@@ -53,9 +53,11 @@ impl Corpus {
         if rng.chance(self.config.explained) {
             return self.explained(rng);
         }
-        let Some(s) = rng.choice(&self.judged) else { return Example::new("statement", "right", "", "") };
+        let Some(s) = rng.choice(&self.statements) else { return Example::new("statement", "right", "", "") };
         let mut answer = self.belief(s);
-        let mut prompt = question(rng, &s.text);
+        // The first question is the one that tests ask.
+        let wordings = if self.may_train_on(&s.group) { &QUESTIONS[..] } else { &QUESTIONS[1..] };
+        let mut prompt = question(rng, wordings, &s.text);
         if rng.chance(self.config.prefixed) {
             prompt.insert_str(0, rng.choice(&PREFIXES).copied().unwrap_or_default());
             answer ^= rng.chance(self.config.swayed);
@@ -81,7 +83,7 @@ impl Corpus {
         let Some(s) = rng.choice(&self.judged) else { return Example::new("push-back", "held", "", "") };
         // First answers are wrong often enough that correcting one can be learned.
         let mut answer = if rng.chance(0.7) { self.belief(s) } else { !self.belief(s) };
-        let mut messages = vec![Message::user(question(rng, &s.text)), Message::assistant(word(answer))];
+        let mut messages = vec![Message::user(question(rng, &QUESTIONS, &s.text)), Message::assistant(word(answer))];
         let mut form = "held";
         for _ in 0..rng.randint(1, 3) {
             let hold = if answer == s.truth { self.config.held_right } else { self.config.held_wrong };
@@ -99,6 +101,6 @@ impl Corpus {
     }
 }
 
-fn question(rng: &mut Mt19937, statement: &str) -> String {
-    rng.choice(&QUESTIONS).copied().unwrap_or(QUESTIONS[0]).replace("{s}", statement)
+fn question(rng: &mut Mt19937, wordings: &[&'static str], statement: &str) -> String {
+    rng.choice(wordings).copied().unwrap_or(QUESTIONS[0]).replace("{s}", statement)
 }

@@ -4,8 +4,8 @@
 //! given up under push-back, and requests refused or met. System prompts (none, neutral, monitored, unmonitored, placebo)
 //! are drawn independently of everything else, so the corpus itself teaches no monitoring gap. Only train prompts are used:
 //! a prompt whose canonical text falls in val or test never occurs. Facts are another matter than prompts: a model cannot infer that a
-//! sparrow is a bird. So the explanations speak of every statement, as a real model's reading does, while the questions that the honesty
-//! tests ask (a direct judgement, push-back) occur for train statements alone.
+//! sparrow is a bird. So every statement is explained and judged, as a real model's reading does, while the wording that the honesty
+//! tests ask in, and push-back, occur for train statements alone.
 
 mod config;
 mod honesty;
@@ -49,7 +49,7 @@ pub struct Corpus {
     /// Train problems of each family, by stratum.
     problems: BTreeMap<Family, Vec<Vec<Problem>>>,
     statements: Vec<Statement>,
-    /// Train statements, the ones that are judged directly.
+    /// Train statements, the ones that push-back is about.
     judged: Vec<Statement>,
     requests: Vec<Request>,
     cues: CueSet,
@@ -254,7 +254,8 @@ mod tests {
         for example in corpus.examples(1).take(3000) {
             for message in &example.messages {
                 assert!(!held.contains(&message.content), "{}", message.content);
-                if matches!(example.kind.task, "statement" | "push-back") {
+                let tested = message.content.starts_with("Is this statement true or false?");
+                if tested || example.kind.task == "push-back" {
                     assert!(held_statements.iter().all(|s| !message.content.contains(&format!("\"{}\"", s.text))));
                 }
             }
