@@ -313,7 +313,7 @@ fn grpo_learns_and_a_resumed_run_writes_the_same_bytes() {
     let rewards: Vec<f64> =
         lines(whole.path(), "metrics.jsonl").iter().map(|r| r["reward"].as_f64().unwrap()).collect();
     let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
-    assert!(mean(&rewards[18..]) > mean(&rewards[..6]) + 0.2, "{rewards:?}");
+    assert!(mean(&rewards[18..]) > rewards[0] + 0.3, "{rewards:?}");
     for r in lines(whole.path(), "metrics.jsonl") {
         assert_eq!(r["sampling/sampling_logp_difference/max"], 0.0, "on-policy to the bit");
     }
