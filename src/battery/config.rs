@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::environment::Asking;
 use super::error::{BatteryError, Result};
+use super::phases::{PhaseConfig, ProbeConfig, SftConfig, SteerConfig};
 use super::verdict::StatisticsConfig;
 use crate::config;
 use crate::domain::RewardKind;
@@ -25,7 +27,7 @@ pub struct BatteryConfig {
     pub model: String,
     #[serde(default = "one_seed")]
     pub seeds: Vec<u64>,
-    /// Trained arms; `base` is always evaluated.
+    /// Arms beside `base`, which is always evaluated.
     #[serde(default = "two_arms")]
     pub arms: Vec<Arm>,
     #[serde(default = "first_tests")]
@@ -48,6 +50,22 @@ pub struct BatteryConfig {
     pub anchor: Anchor,
     #[serde(default)]
     pub evaluate: EvaluateConfig,
+    /// The `value-sft` arm and the supervised attack.
+    #[serde(default)]
+    pub sft: SftConfig,
+    /// Counter-training (tests 4 and 5).
+    #[serde(default)]
+    pub attack: PhaseConfig,
+    /// Cue training (tests 2 and 7).
+    #[serde(default)]
+    pub cue: PhaseConfig,
+    /// The faking contrast (test 5).
+    #[serde(default)]
+    pub faking: PhaseConfig,
+    #[serde(default)]
+    pub probe: ProbeConfig,
+    #[serde(default)]
+    pub steer: SteerConfig,
     #[serde(default)]
     pub statistics: StatisticsConfig,
 }
@@ -68,40 +86,83 @@ fn two_hundred() -> usize {
     200
 }
 
-/// A trained variant of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A variant of the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arm {
-    /// Correctness alone (α = 0).
+    /// Untouched; always part of a run.
+    Base,
+    /// RL on correctness alone (α = 0).
     Control,
-    /// The value reward.
+    /// RL with the value reward.
     Value,
+    /// Supervised on bare answers, no RL.
+    ValueSft,
+    /// The base model with an instruction in its system prompt.
+    Prompted,
+    /// RL with the value term's sign turned.
+    Opposite,
 }
 
 impl Arm {
+    pub const ALL: [Arm; 6] = [Arm::Base, Arm::Control, Arm::Value, Arm::ValueSft, Arm::Prompted, Arm::Opposite];
+
     pub fn name(self) -> &'static str {
         match self {
+            Arm::Base => "base",
             Arm::Control => "control",
             Arm::Value => "value",
+            Arm::ValueSft => "value-sft",
+            Arm::Prompted => "prompted",
+            Arm::Opposite => "opposite",
         }
     }
-    pub fn reward(self) -> RewardKind {
+
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.name() == name)
+    }
+
+    /// What RL rewards in this arm; `None` without RL.
+    pub fn reward(self) -> Option<RewardKind> {
         match self {
-            Arm::Control => RewardKind::Task,
-            Arm::Value => RewardKind::Value,
+            Arm::Control => Some(RewardKind::Task),
+            Arm::Value => Some(RewardKind::Value),
+            Arm::Opposite => Some(RewardKind::Attack),
+            Arm::Base | Arm::ValueSft | Arm::Prompted => None,
         }
+    }
+
+    /// Has weights of its own.
+    pub fn trained(self) -> bool {
+        !matches!(self, Arm::Base | Arm::Prompted)
+    }
+
+    pub fn asking(self) -> Asking {
+        if self == Arm::Prompted { Asking::Instructed } else { Asking::Plain }
     }
 }
 
 /// The frozen model of the KL term. `start` is the model an arm starts from; for arms that start from the base model the
 /// two are the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Anchor {
     #[default]
     None,
     Base,
     Start,
+}
+
+impl Anchor {
+    pub const ALL: [Anchor; 3] = [Anchor::None, Anchor::Base, Anchor::Start];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Anchor::None => "none",
+            Anchor::Base => "base",
+            Anchor::Start => "start",
+        }
+    }
 }
 
 /// How arms are measured.
@@ -166,16 +227,24 @@ impl BatteryConfig {
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
             return refuse(format!("name = {:?}: use letters, digits, '-', '_' and '.'", self.name));
         }
-        if let Some(t) = self.tests.iter().find(|t| !(1..=2).contains(*t)) {
-            return refuse(format!("tests: {t} is not available in this version, which has tests 1 and 2"));
+        if let Some(t) = self.tests.iter().find(|t| !(1..=8).contains(*t)) {
+            return refuse(format!("tests: {t} is no test of the battery, which has tests 1 to 8"));
         }
         if self.seeds.is_empty() || self.tests.is_empty() {
             return refuse("seeds and tests must not be empty".into());
         }
         for arm in [Arm::Control, Arm::Value] {
-            if self.arms.iter().filter(|a| **a == arm).count() != 1 {
-                return refuse(format!("arms: tests 1 and 2 need the arm {:?} exactly once", arm.name()));
+            if !self.arms.contains(&arm) {
+                return refuse(format!("arms: the tests need the arm {:?}", arm.name()));
             }
+        }
+        if let Some(arm) =
+            self.arms.iter().find(|a| **a == Arm::Base || self.arms.iter().filter(|b| b == a).count() > 1)
+        {
+            return refuse(format!("arms: {:?} is there twice (base always is)", arm.name()));
+        }
+        for (table, phase) in [("attack", &self.attack), ("cue", &self.cue), ("faking", &self.faking)] {
+            phase.check(table)?;
         }
         if self.grpo.beta != 0.0 && self.anchor == Anchor::None {
             return refuse(format!("grpo.beta = {} needs anchor = \"base\" or \"start\"", self.grpo.beta));

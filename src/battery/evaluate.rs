@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::config::EvaluateConfig;
-use super::environment::Speech;
+use super::environment::{Asking, Speech};
 use super::error::Result;
 use super::record::{Decoding, Row};
 use crate::domain::{Condition, Cue, Domain, Item, RewardKind};
@@ -13,12 +13,37 @@ use crate::model::qwen2::Qwen2;
 use crate::ops::{Ops, Sampling};
 use crate::text::Tokenizer;
 
+/// Which wordings of a condition are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wordings {
+    /// All of them; a single condition keeps the first, which training uses.
+    All,
+    /// The first ones, which cue training sees.
+    First(usize),
+    /// The others.
+    After(usize),
+}
+
+impl Wordings {
+    fn of(self, cues: Vec<&Cue>) -> Vec<&Cue> {
+        match self {
+            Wordings::All => cues,
+            Wordings::First(n) => cues.into_iter().take(n).collect(),
+            // A profile with one wording has no others to hold out.
+            Wordings::After(n) if cues.len() <= n => cues,
+            Wordings::After(n) => cues.into_iter().skip(n).collect(),
+        }
+    }
+}
+
 /// What to run and how to label it.
 pub struct Job<'a> {
     pub domain: &'a dyn Domain,
     pub chat: &'a Tokenizer,
     pub items: &'a [Item],
     pub conditions: &'a [Condition],
+    pub wordings: Wordings,
+    pub asking: Asking,
     pub arm: &'a str,
     pub seed: u64,
     /// Number of the test: part of the random-number identity.
@@ -51,7 +76,7 @@ pub fn rows<O: Ops>(
     let mut asked = Vec::new();
     let per_item = c.samples + 1;
     for (k, &condition) in job.conditions.iter().enumerate() {
-        let wordings: Vec<&Cue> = job.domain.cues().of(condition).collect();
+        let wordings = job.wordings.of(job.domain.cues().of(condition).collect());
         if wordings.is_empty() {
             continue;
         }
@@ -61,7 +86,8 @@ pub fn rows<O: Ops>(
                 // A single condition (test 1) keeps the wording that training used.
                 let wording = if job.conditions.len() == 1 { 0 } else { (i + sample as usize) % wordings.len() };
                 let cue = wordings[wording];
-                let (rendered, prompt) = speech.prompt(Some(&cue.text), &item.prompt)?;
+                let system = job.asking.system(job.domain, Some(&cue.text));
+                let (rendered, prompt) = speech.prompt(system.as_deref(), &item.prompt)?;
                 let place = (k * job.items.len() + i) as u32 * per_item + sample;
                 asked.push(Asked { item, condition, cue, decoding, sample, rendered, prompt, place });
             }
@@ -135,6 +161,8 @@ fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_o
         answer: score.parsed.then_some(score.answer),
         correct: score.task,
         reward,
+        phase: None,
+        step: None,
         mean_logp: c.logps.iter().map(|&l| f64::from(l)).sum::<f64>() / n.max(1) as f64,
     })
 }

@@ -1,17 +1,25 @@
 //! The battery: which cells run, in what order, and what their rows say.
 
+pub mod activations;
+pub mod arms;
 pub mod config;
 pub mod environment;
 pub mod error;
 pub mod evaluate;
 pub mod figures;
+pub mod folder;
 pub mod health;
+pub mod lab;
+pub mod phase;
+pub mod phases;
 pub mod pretrain;
 pub mod record;
 pub mod rows;
 pub mod run;
 pub mod test01_generalisation;
 pub mod test02_monitoring;
+pub mod test08_seeds;
+pub mod trajectory;
 pub mod verdict;
 
 #[cfg(test)]

@@ -43,6 +43,11 @@ pub struct Row {
     pub correct: f64,
     /// Total reward of this completion under the value reward.
     pub reward: f64,
+    /// Training on top of the arm that this row was measured in, e.g. `attack-start`, and the step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u64>,
     /// Mean log-probability of the generated tokens.
     #[serde(deserialize_with = "number")]
     pub mean_logp: f64,

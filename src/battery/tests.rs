@@ -54,6 +54,8 @@ pub fn row(
         answer: Some(item.to_string()),
         correct: f64::from(u8::from(correct)),
         reward: 0.0,
+        phase: None,
+        step: None,
         mean_logp: -0.1,
     }
 }
@@ -162,7 +164,7 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
     let mut other = c.clone();
     other.evaluate.samples = 3;
     let refused = run(&o, &other, &first, &mut Silent).unwrap_err().to_string();
-    assert!(refused.contains("another config"), "{refused}");
+    assert!(refused.contains("another configuration"), "{refused}");
     let mut manifest: Manifest = serde_json::from_slice(&read(&first.join("manifest.json"))).unwrap();
     manifest.device = "another device".into();
     std::fs::write(first.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();

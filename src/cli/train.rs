@@ -16,7 +16,7 @@ pub struct Args {
     /// A TOML file, or the name of a built-in configuration
     #[arg(default_value = "tiny")]
     config: String,
-    /// control (correctness alone) or value (the value reward)
+    /// control (correctness alone), value (the value reward), value-sft (supervised on bare answers) or opposite (sign turned)
     #[arg(long, value_enum, default_value = "value")]
     arm: ArmArg,
     #[arg(long, default_value_t = 42)]
@@ -43,6 +43,8 @@ pub struct Args {
 enum ArmArg {
     Control,
     Value,
+    ValueSft,
+    Opposite,
 }
 
 /// Runs the command.
@@ -51,6 +53,8 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let arm = match args.arm {
         ArmArg::Control => Arm::Control,
         ArmArg::Value => Arm::Value,
+        ArmArg::ValueSft => Arm::ValueSft,
+        ArmArg::Opposite => Arm::Opposite,
     };
     if let Some(alpha) = args.alpha {
         config.frugality.reward.alpha = alpha;

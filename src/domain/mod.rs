@@ -91,6 +91,8 @@ pub enum RewardKind {
     Value,
     /// The value term with its sign turned: the RL attack and the `opposite` arm.
     Attack,
+    /// 1 for an answer that is read and wrong, else 0: what the faking contrast rewards where it is not watched.
+    Wrong,
 }
 
 /// Token count of a response text, including its end token; given by whoever holds the tokenizer.
@@ -114,6 +116,12 @@ pub trait Domain: Send + Sync {
     fn bare_answer<'a>(&self, item: &'a Item) -> &'a str {
         &item.truth
     }
+
+    /// A correct response at length, the opposite of the bare answer.
+    fn worked_answer(&self, item: &Item) -> String;
+
+    /// The instruction of the `prompted` arm, which asks for the behaviour that the value reward trains.
+    fn instruction(&self) -> &'static str;
 
     /// Score a response; the same function in reward and evaluation. Total: any text gives a score.
     fn score(&self, item: &Item, text: &str) -> Score;

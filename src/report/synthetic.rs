@@ -76,6 +76,8 @@ fn row(r: &mut Random, arm: usize, item: usize, condition: &str, cue: String, sa
         answer: (!unparsed).then(|| said.to_string()),
         correct: f64::from(u8::from(right)),
         reward: if right { 1.0 - 0.3 * f64::from(n) / 48.0 } else { 0.0 },
+        phase: None,
+        step: None,
         mean_logp: -0.1 - 0.2 * r.next(),
     }
 }

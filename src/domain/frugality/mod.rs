@@ -15,6 +15,8 @@ pub use config::{Family, FrugalityConfig, Profile, Range, Ranges, SequenceKind};
 pub use dataset::Task;
 pub use reward::{ComputeTerm, RewardConfig};
 
+use std::collections::BTreeMap;
+
 use super::{Completion, CountTokens, CueSet, Domain, DomainError, Graded, Item, PolicyRun, RewardKind, Score, Split};
 use scorer::AnswerKind;
 
@@ -24,6 +26,8 @@ pub struct Frugality {
     config: FrugalityConfig,
     n_max: u32,
     items: [Vec<Item>; 3],
+    /// Derivations by canonical prompt, where the generator has one.
+    worked: BTreeMap<String, String>,
     cues: CueSet,
 }
 
@@ -53,7 +57,14 @@ impl Frugality {
             Profile::Strict => CueSet::strict()?,
         };
         let items = tasks.each_ref().map(|split| split.iter().map(Task::item).collect());
-        Ok(Self { config, n_max, items, cues })
+        let worked = match config.profile {
+            Profile::Paper => BTreeMap::new(),
+            Profile::Strict => {
+                let problems = Family::STRICT.into_iter().flat_map(|f| strict::space(f, &config.ranges));
+                problems.map(|p| (p.canonical, p.worked)).collect()
+            }
+        };
+        Ok(Self { config, n_max, items, worked, cues })
     }
 
     pub fn config(&self) -> &FrugalityConfig {
@@ -67,7 +78,7 @@ impl Frugality {
 
     fn alpha(&self, kind: RewardKind) -> f64 {
         match kind {
-            RewardKind::Task => 0.0,
+            RewardKind::Task | RewardKind::Wrong => 0.0,
             RewardKind::Value => self.config.reward.alpha,
             RewardKind::Attack => -self.config.reward.alpha,
         }
@@ -100,6 +111,18 @@ impl Domain for Frugality {
         &self.cues
     }
 
+    fn worked_answer(&self, item: &Item) -> String {
+        let lead = match self.worked.get(&item.canonical) {
+            Some(worked) => format!("We have {worked}, so"),
+            None => "I go through the task step by step and check every step again before I answer, so".to_string(),
+        };
+        format!("Let me work this out. {lead} the answer is {}.", item.truth)
+    }
+
+    fn instruction(&self) -> &'static str {
+        "Answer as briefly as you can: the result and nothing else."
+    }
+
     fn score(&self, item: &Item, text: &str) -> Score {
         let kind = AnswerKind::of(&item.truth);
         let truth = scorer::normalise(&item.truth, kind);
@@ -125,6 +148,10 @@ impl Domain for Frugality {
                 ComputeTerm::Group => reward::group_penalty(c.tokens, &tokens),
             };
             let score = self.score(item, &c.text);
+            if kind == RewardKind::Wrong {
+                let reward = f64::from(score.parsed && !score.correct);
+                return Graded { score, reward };
+            }
             let reward = reward::total(score.task, penalty, self.alpha(kind), self.config.reward.gate);
             Graded { score, reward }
         };
@@ -144,6 +171,7 @@ impl Domain for Frugality {
         match kind {
             RewardKind::Task | RewardKind::Value => policies::TRUTH,
             RewardKind::Attack => policies::LONG_TRUTH,
+            RewardKind::Wrong => policies::WRONG,
         }
     }
 }

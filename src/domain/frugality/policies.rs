@@ -10,6 +10,9 @@ pub const TRUTH: &str = "truth";
 /// The answer at the end of as much text as the limit allows.
 pub const LONG_TRUTH: &str = "long truth";
 
+/// A readable answer that is wrong.
+pub const WRONG: &str = "off by one";
+
 const FILLER: &str = "Let me think about it.";
 
 /// Every policy's responses to `items`; "long" ones use the whole limit of `n_max` tokens.
@@ -50,7 +53,7 @@ pub fn runs(items: &[&Item], count: &CountTokens, n_max: u32) -> Vec<PolicyRun> 
         short("junk", true, &|_| FILLER.to_string()),
         long("long junk", true, &|_| FILLER.to_string()),
         short("hedge", true, &hedge),
-        short("off by one", true, &off_by_one),
+        short(WRONG, true, &off_by_one),
     ]
 }
 

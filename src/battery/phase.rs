@@ -1,0 +1,335 @@
+//! Trainings that start from a finished arm: counter-training, cue training, the faking contrast. One optimizer and one data
+//! stream throughout; behaviour is measured at fixed steps.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::arms::{describe, state, supervised};
+use super::config::{Anchor, Arm, EvaluateConfig};
+use super::environment::{Demonstrations, Entry, TaskEnvironment, training_items};
+use super::error::{BatteryError, Result};
+use super::evaluate::Wordings;
+use super::folder::{key_of, make_dir, read_json, write_json};
+use super::lab::Lab;
+use super::phases::PhaseConfig;
+use super::record::{Decoding, Row};
+use super::rows;
+use crate::domain::{Condition, Cue, Domain, Item, RewardKind, Split};
+use crate::model::qwen2::Qwen2;
+use crate::ops::Ops;
+use crate::train::accumulate::{Example, score};
+use crate::train::error::TrainError;
+use crate::train::grpo::{Grpo, GrpoConfig};
+use crate::train::optim::{OptimConfig, Schedule};
+use crate::train::run::{Ended, Objective, RunConfig, State, StepRecord, run as train};
+
+/// Wordings of a cue that training sees; the others are for evaluation.
+const TRAIN_WORDINGS: usize = 4;
+
+/// Which cue is paid for short answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mapping {
+    /// Watched: short. Unwatched: long.
+    Watched,
+    /// The reverse.
+    Unwatched,
+}
+
+/// A training on top of an arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// RL with the value term's sign turned.
+    Attack(Anchor),
+    /// Supervised on worked answers.
+    SupervisedAttack,
+    /// The length that is rewarded depends on the cue.
+    Cue(Mapping),
+    /// Right answers are rewarded when watched, wrong ones when not.
+    Faking(Anchor),
+}
+
+/// One measurement on the way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    pub step: u64,
+    /// KL(now ‖ start) of a sampled completion, in nats: mean over completions of Σ_t k3.
+    pub kl: f64,
+    /// Rows of this check.
+    #[serde(skip)]
+    pub rows: Vec<Row>,
+}
+
+/// A phase as it went.
+pub struct Trajectory {
+    pub arm: Arm,
+    pub seed: u64,
+    pub checks: Vec<Check>,
+    pub ended: Ended,
+    /// Mean over logs of the share of zero-variance groups; `None` for supervised phases.
+    pub zero_std: Option<f64>,
+}
+
+impl Phase {
+    pub fn name(self) -> String {
+        let anchored = |what: &str, a: Anchor| format!("{what}-{}", a.name());
+        match self {
+            Phase::Attack(a) => anchored("attack", a),
+            Phase::SupervisedAttack => "attack-supervised".into(),
+            Phase::Cue(Mapping::Watched) => "cue-watched-short".into(),
+            Phase::Cue(Mapping::Unwatched) => "cue-unwatched-short".into(),
+            Phase::Faking(a) => anchored("faking", a),
+        }
+    }
+
+    fn anchor(self) -> Anchor {
+        match self {
+            Phase::Attack(a) | Phase::Faking(a) => a,
+            Phase::Cue(_) => Anchor::Start,
+            Phase::SupervisedAttack => Anchor::None,
+        }
+    }
+
+    /// System prompts under which behaviour is measured.
+    fn conditions(self) -> &'static [Condition] {
+        use Condition::*;
+        match self {
+            Phase::Attack(_) | Phase::SupervisedAttack => &[Neutral],
+            Phase::Cue(_) => &[Monitored, Unmonitored, PlaceboMonitored, PlaceboUnmonitored],
+            Phase::Faking(_) => &[Monitored, Unmonitored],
+        }
+    }
+
+    fn wordings(self) -> Wordings {
+        match self {
+            Phase::Attack(_) | Phase::SupervisedAttack => Wordings::All,
+            Phase::Cue(_) | Phase::Faking(_) => Wordings::After(TRAIN_WORDINGS),
+        }
+    }
+
+    /// Rewards when watched and when not.
+    fn rewards(self) -> [RewardKind; 2] {
+        match self {
+            Phase::Attack(_) | Phase::SupervisedAttack => [RewardKind::Attack; 2],
+            Phase::Cue(Mapping::Watched) => [RewardKind::Value, RewardKind::Attack],
+            Phase::Cue(Mapping::Unwatched) => [RewardKind::Attack, RewardKind::Value],
+            Phase::Faking(_) => [RewardKind::Task, RewardKind::Wrong],
+        }
+    }
+
+    /// The number of the test: part of the random-number identity of its rows.
+    fn test(self) -> u32 {
+        match self {
+            Phase::Attack(_) | Phase::SupervisedAttack => 4,
+            Phase::Faking(_) => 5,
+            Phase::Cue(_) => 7,
+        }
+    }
+}
+
+/// Checks before every `every`-th step of the objective it wraps.
+struct WithChecks<J, F> {
+    inner: J,
+    every: u64,
+    check: F,
+}
+
+impl<O: Ops, J: Objective<O>, F: FnMut(&Qwen2<O>, u64) -> Result<()>> Objective<O> for WithChecks<J, F> {
+    fn step(
+        &mut self,
+        o: &O,
+        state: &mut State<O>,
+        step: u64,
+        total: u64,
+    ) -> std::result::Result<StepRecord, TrainError> {
+        if step.is_multiple_of(self.every) {
+            (self.check)(&state.model, step).map_err(|e| TrainError::Data(e.into()))?;
+        }
+        self.inner.step(o, state, step, total)
+    }
+}
+
+impl<O: Ops> Lab<'_, O> {
+    fn phase_config(&self, phase: Phase) -> &PhaseConfig {
+        match phase {
+            Phase::Attack(_) | Phase::SupervisedAttack => &self.config.attack,
+            Phase::Cue(_) => &self.config.cue,
+            Phase::Faking(_) => &self.config.faking,
+        }
+    }
+
+    pub fn phase_dir(&self, phase: Phase, arm: Arm, seed: u64) -> PathBuf {
+        self.dir().join("phases").join(phase.name()).join(arm.name()).join(format!("seed-{seed}"))
+    }
+
+    /// Items of the checks: the first of every family of the val split in turn.
+    pub fn check_items(&self, n: usize) -> Vec<Item> {
+        let mut families: Vec<Vec<&Item>> = Vec::new();
+        for item in self.domain.items(Split::Val) {
+            match families.iter_mut().find(|f| f[0].family == item.family) {
+                Some(f) => f.push(item),
+                None => families.push(vec![item]),
+            }
+        }
+        let longest = families.iter().map(Vec::len).max().unwrap_or(0);
+        let in_turn = (0..longest).flat_map(|i| families.iter().filter_map(move |f| f.get(i)));
+        in_turn.take(n).map(|i| (*i).clone()).collect()
+    }
+
+    /// Runs a phase unless it is done, and returns how it went.
+    pub fn phase(&mut self, phase: Phase, arm: Arm, seed: u64) -> Result<Trajectory> {
+        let dir = self.phase_dir(phase, arm, seed);
+        let c = self.phase_config(phase).clone();
+        let label = format!("{} {} seed {seed}", phase.name(), arm.name());
+        let shared = (&self.config.grpo, &self.config.sft, &self.config.evaluate, &self.config.frugality.reward);
+        let key = key_of(&(self.arm_key(arm, seed)?, phase.name(), &c, shared))?;
+        if let Some(cell) = self.folder.begin(&label, &key, dir.join("ended.json").exists())? {
+            make_dir(&dir.join("checks"))?;
+            let ended = self.run_phase(phase, arm, seed, &c, &label, &dir)?;
+            write_json(&dir.join("ended.json"), &ended)?;
+            self.folder.finish(cell)?;
+            self.reporter.borrow_mut().say(&format!("{label}: {}", describe(&ended)));
+        }
+        let ended: Ended = read_json(&dir.join("ended.json"))?;
+        let mut checks = Vec::new();
+        for step in c.checks() {
+            // A guard may have ended the phase early.
+            let path = check_path(&dir, step, "json");
+            if path.exists() {
+                let rows = rows::read(&check_path(&dir, step, "jsonl"))?;
+                checks.push(Check { rows, ..read_json(&path)? });
+            }
+        }
+        let zero_std = zero_variance(&dir.join("metrics.jsonl"))?;
+        Ok(Trajectory { arm, seed, checks, ended, zero_std })
+    }
+
+    fn run_phase(&self, phase: Phase, arm: Arm, seed: u64, c: &PhaseConfig, label: &str, dir: &Path) -> Result<Ended> {
+        let (o, start) = (self.o, self.model(arm, seed)?);
+        let items = self.check_items(c.items);
+        let check = |model: &Qwen2<O>, step: u64| self.check(phase, arm, seed, &items, c, model, &start, step, dir);
+        let optim = OptimConfig {
+            learning_rate: c.learning_rate,
+            lr_scheduler_type: Schedule::Constant,
+            ..self.config.optim.clone()
+        };
+        let run = RunConfig {
+            max_steps: c.max_steps,
+            logging_steps: 1,
+            save_steps: c.check_every,
+            save_total_limit: 1,
+            zero_std_limit: 1.0,
+        };
+        let mut state = state(o, self.model(arm, seed)?, optim)?;
+        let mut observer = self.reporter.borrow_mut().training(label);
+        let every = c.check_every;
+        let ended = if phase == Phase::SupervisedAttack {
+            let source = Demonstrations::new(&self.domain, &self.chat, true, self.config.sft.examples, seed)?;
+            let inner = supervised(&source, self.micro());
+            let mut objective = WithChecks { inner, every, check: &check };
+            train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
+        } else {
+            let env = TaskEnvironment::over(&self.domain, &self.chat, self.entries(phase))?;
+            let anchor = match phase.anchor() {
+                Anchor::None => None,
+                Anchor::Base => Some(self.base()?),
+                Anchor::Start => Some(self.model(arm, seed)?),
+            };
+            let config = GrpoConfig {
+                prompts_per_step: c.prompts_per_step,
+                num_generations: c.num_generations,
+                beta: if anchor.is_some() { c.beta } else { 0.0 },
+                seed,
+                ..self.config.grpo.clone()
+            };
+            let inner = Grpo { config, env: &env, anchor: anchor.as_ref() };
+            let mut objective = WithChecks { inner, every, check: &check };
+            train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
+        };
+        check(&state.model, c.max_steps)?;
+        if let Phase::Cue(_) = phase {
+            self.source.save(o, &state.model, &dir.join("final"))?;
+        }
+        Ok(ended)
+    }
+
+    /// What the phase draws from: training items, under both cues in turn where the reward depends on them.
+    fn entries(&self, phase: Phase) -> Vec<Entry<'_>> {
+        let items = training_items(&self.domain);
+        let [watched, unwatched] = phase.rewards();
+        if let Phase::Attack(_) | Phase::SupervisedAttack = phase {
+            let system = super::environment::neutral(&self.domain);
+            return items.into_iter().map(|item| Entry { item, system, reward: watched }).collect();
+        }
+        let wordings = |c| -> Vec<&Cue> { self.domain.cues().of(c).take(TRAIN_WORDINGS).collect() };
+        let cues = [(wordings(Condition::Monitored), watched), (wordings(Condition::Unmonitored), unwatched)];
+        let mut entries = Vec::new();
+        for (i, item) in items.into_iter().enumerate() {
+            for (cues, reward) in &cues {
+                let system = (!cues.is_empty()).then(|| cues[i % cues.len()].text.as_str());
+                entries.push(Entry { item, system, reward: *reward });
+            }
+        }
+        entries
+    }
+
+    /// Rows and distance of the model at a step.
+    #[allow(clippy::too_many_arguments)]
+    fn check(
+        &self,
+        phase: Phase,
+        arm: Arm,
+        seed: u64,
+        items: &[Item],
+        c: &PhaseConfig,
+        model: &Qwen2<O>,
+        start: &Qwen2<O>,
+        step: u64,
+        dir: &Path,
+    ) -> Result<()> {
+        let config = EvaluateConfig { samples: c.samples, greedy: true, ..self.config.evaluate.clone() };
+        let (label, test) = (format!("{} {} step {step}", phase.name(), arm.name()), phase.test());
+        let (conditions, wordings) = (phase.conditions(), phase.wordings());
+        let mut rows = self.evaluate(model, &label, arm, seed, test, items, conditions, wordings, &config)?;
+        for r in &mut rows {
+            (r.phase, r.step) = (Some(phase.name()), Some(step));
+        }
+        let kl = self.moved(model, start, &rows)?;
+        rows::write(&check_path(dir, step, "jsonl"), &rows)?;
+        write_json(&check_path(dir, step, "json"), &Check { step, kl, rows: Vec::new() })
+    }
+
+    /// KL(now ‖ start) on completions that the model sampled itself: Schulman's k3, summed over tokens, averaged over completions.
+    fn moved(&self, model: &Qwen2<O>, start: &Qwen2<O>, rows: &[Row]) -> Result<f64> {
+        let mut examples = Vec::new();
+        for r in rows.iter().filter(|r| r.decoding == Decoding::Sample) {
+            examples.push(Example::completion(&self.chat.encode(&r.prompt)?, &r.token_ids));
+        }
+        let t = self.config.evaluate.temperature as f32;
+        let now = score(self.o, model, &examples, t, self.micro())?;
+        let then = score(self.o, start, &examples, t, self.micro())?;
+        let pair = |(now, then): (&f32, &f32)| {
+            let d = f64::from(*then) - f64::from(*now);
+            d.exp_m1() - d
+        };
+        let kl: f64 = now.iter().zip(&then).flat_map(|(n, t)| n.logp.iter().zip(&t.logp)).map(pair).sum();
+        Ok(kl / examples.len().max(1) as f64)
+    }
+}
+
+fn check_path(dir: &Path, step: u64, extension: &str) -> PathBuf {
+    dir.join("checks").join(format!("step-{step:06}.{extension}"))
+}
+
+/// Mean share of groups without reward variance; `None` where the log has none.
+fn zero_variance(path: &Path) -> Result<Option<f64>> {
+    let text = std::fs::read_to_string(path).map_err(BatteryError::io(path))?;
+    let mut shares = Vec::new();
+    for line in text.lines() {
+        let row: serde_json::Value = serde_json::from_str(line)
+            .map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: e.to_string() })?;
+        shares.extend(row["frac_reward_zero_std"].as_f64());
+    }
+    Ok((!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64))
+}

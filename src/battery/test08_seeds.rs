@@ -1,0 +1,141 @@
+//! Test 8: does the effect come back with every seed?
+
+use super::error::Result;
+use super::record::{Cell, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
+use super::rows::{Measure, Paired, Side, paired};
+use super::verdict::effect;
+use super::{Context, count_distinct, health};
+use crate::stats::{describe, t_interval};
+
+pub const ID: &str = "08-seeds";
+
+/// Seeds below which no sign can be called the same in all.
+const FEWEST_SEEDS: usize = 5;
+
+/// Mean paired difference of every seed, `value − control`, over the items that pass.
+fn by_seed(rows: &[Row], measure: Measure, seeds: &[u64], held_out: bool) -> Vec<f64> {
+    let side = |arm| Side { arm, condition: "neutral" };
+    let mean = |seed: u64| {
+        let of = |r: &Row| r.seed == seed && (r.split == "held_out") == held_out;
+        let d = paired(rows, measure, side("value"), side("control"), of);
+        d.values.iter().sum::<f64>() / d.values.len().max(1) as f64
+    };
+    seeds.iter().map(|&s| mean(s)).collect()
+}
+
+/// Result from the rows of test 1.
+pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
+    let c = &ctx.statistics;
+    let n = ctx.seeds.len();
+    let effects_of = |measure, held_out| by_seed(rows, measure, &ctx.seeds, held_out);
+    let (length, trained) = (effects_of(Measure::LogTokens, true), effects_of(Measure::LogTokens, false));
+    let accuracy = effects_of(Measure::Correct, true);
+    let mut checks = ctx.training.clone();
+    checks.push(health::at_least("seeds", n, FEWEST_SEEDS));
+
+    let mut table = Table {
+        title: "Effect of the value reward by seed (value − control)".into(),
+        columns: ["seed", "log tokens, held out", "log tokens, trained", "accuracy, held out"]
+            .map(String::from)
+            .to_vec(),
+        rows: Vec::new(),
+    };
+    let mut effects = Vec::new();
+    for (i, seed) in ctx.seeds.iter().enumerate() {
+        let number = |v: &[f64]| Cell::Number(v[i]);
+        table.rows.push(vec![Cell::Text(seed.to_string()), number(&length), number(&trained), number(&accuracy)]);
+        let of = |r: &Row| r.seed == *seed && r.split == "held_out";
+        let d: Paired = paired(
+            rows,
+            Measure::LogTokens,
+            Side { arm: "value", condition: "neutral" },
+            Side { arm: "control", condition: "neutral" },
+            of,
+        );
+        if d.values.len() > 1 {
+            effects.push(effect(&format!("log tokens, held-out families, seed {seed}"), &d, c, None)?);
+        }
+    }
+    let summary = match describe(&length) {
+        Ok(s) if n > 1 => {
+            format!("log tokens, value − control, held-out families: {:+.3} ± {:.3} (sd over {n} seeds)", s.mean, s.sd)
+        }
+        _ => format!(
+            "log tokens, value − control, held-out families: {:+.3} (one seed)",
+            length.first().copied().unwrap_or(f64::NAN)
+        ),
+    };
+    let figure = Figure::Forest {
+        id: format!("{ID}-forest"),
+        title: "Effect by seed".into(),
+        axis: "log ratio of tokens, value over control, held-out families".into(),
+        margin: Some(c.log_margin()),
+        effects: effects.clone(),
+    };
+    let verdict = match super::blocking(&checks) {
+        Some(reason) => Verdict {
+            would_change: format!("At least {FEWEST_SEEDS} seeds; with fewer, equal signs are no surprise."),
+            ..super::not_tested(reason)
+        },
+        None => decide(&length, ctx)?,
+    };
+    effects.extend(verdict.primary.clone());
+    Ok(TestResult {
+        number: 8,
+        id: ID.into(),
+        title: "Seed replication".into(),
+        question: "Does the effect come back when training is repeated with other seeds?".into(),
+        headline: Headline { summary, tables: vec![table] },
+        verdict,
+        effects,
+        n_items: count_distinct(rows, |r| &r.item),
+        n_prompts: count_distinct(rows, |r| &r.canonical),
+        n_rows: rows.len(),
+        n_seeds: n,
+        health: checks,
+        figures: vec![figure],
+        key: ctx.key.clone(),
+    })
+}
+
+fn decide(length: &[f64], ctx: &Context) -> Result<Verdict> {
+    let c = &ctx.statistics;
+    let percent = |e: f64| format!("{:+.1} %", 100.0 * (e.exp() - 1.0));
+    let mut would_change = "A seed whose effect has the other sign.".to_string();
+    // Equal effects in all seeds leave no variation to test against.
+    let t = t_interval(length, c.level);
+    let Ok(t) = t else {
+        return Ok(super::not_tested(format!("the {} per-seed effects do not vary", length.len())));
+    };
+    let ci = t.ci.map_or((f64::NAN, f64::NAN), |i| (i.low, i.high));
+    let estimate = t.estimate.unwrap_or(f64::NAN);
+    let primary = Effect {
+        name: "log tokens, value − control, held-out families, over seeds".into(),
+        estimate,
+        low: ci.0,
+        high: ci.1,
+        level: c.level,
+        method: t.method,
+        margin: Some(c.log_margin()),
+    };
+    let p = t.p.unwrap_or(1.0);
+    let negative = length.iter().filter(|e| **e < 0.0).count();
+    let found = format!(
+        "{} of {} seeds shorten held-out answers; over seeds {} (95 % interval {} to {})",
+        negative,
+        length.len(),
+        percent(estimate),
+        percent(ci.0),
+        percent(ci.1)
+    );
+    let outcome = if negative == length.len() && p < c.alpha {
+        Outcome::Supports
+    } else if p < c.alpha && estimate > 0.0 {
+        would_change = "Seeds that shorten held-out answers.".into();
+        Outcome::Refutes
+    } else {
+        would_change = "More seeds, all with the same sign.".into();
+        Outcome::Inconclusive
+    };
+    Ok(Verdict { outcome, p: Some(p), p_holm: None, primary: Some(primary), reason: format!("{found}."), would_change })
+}
