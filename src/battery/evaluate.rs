@@ -70,6 +70,7 @@ pub fn rows<O: Ops>(
     o: &O,
     model: &Qwen2<O>,
     job: &Job<'_>,
+    hooks: &HookSet<O>,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Vec<Row>> {
     let (c, speech) = (job.config, Speech { chat: job.chat });
@@ -123,7 +124,7 @@ pub fn rows<O: Ops>(
                 requests[r].sequences.push(asked[i].place);
                 owners[r].push(i);
             }
-            let done = generate(o, model, &requests, &settings, &HookSet::default())?;
+            let done = generate(o, model, &requests, &settings, hooks)?;
             for (i, completion) in owners.into_iter().flatten().zip(done.into_iter().flatten()) {
                 out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out)?);
             }

@@ -14,6 +14,7 @@ use super::run::Reporter;
 use crate::domain::frugality::Frugality;
 use crate::domain::{Condition, Domain, Item, Split};
 use crate::generate::source::Source;
+use crate::model::hooks::HookSet;
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 use crate::text::Tokenizer;
@@ -126,7 +127,9 @@ impl<'a, O: Ops> Lab<'a, O> {
             test,
             config,
         };
-        evaluate::rows(self.o, model, &job, |d, t| self.reporter.borrow_mut().progress(label, d, t))
+        evaluate::rows(self.o, model, &job, &HookSet::default(), |d, t| {
+            self.reporter.borrow_mut().progress(label, d, t)
+        })
     }
 
     /// Rows of tests 1 and 2: a cell for every arm and seed. Done cells are read back from `items.jsonl`.

@@ -16,8 +16,14 @@ pub mod pretrain;
 pub mod record;
 pub mod rows;
 pub mod run;
+pub mod steer;
 pub mod test01_generalisation;
 pub mod test02_monitoring;
+pub mod test03_probing;
+pub mod test04_counter;
+pub mod test05_anchors;
+pub mod test06_steering;
+pub mod test07_cue;
 pub mod test08_seeds;
 pub mod trajectory;
 pub mod verdict;
@@ -37,6 +43,8 @@ pub struct Context {
     pub seeds: Vec<u64>,
     /// Fewest items a test may rest on.
     pub min_items: usize,
+    /// Fewest items at every check of a phase.
+    pub min_checked: usize,
     /// Tests in this run: the smallest Holm threshold is `alpha / tests`.
     pub tests: usize,
     /// Health of the training arms.
@@ -68,6 +76,6 @@ fn not_tested(reason: String) -> Verdict {
     }
 }
 
-fn count_distinct<'a>(rows: &'a [Row], field: impl Fn(&'a Row) -> &'a String) -> usize {
-    rows.iter().map(field).collect::<BTreeSet<_>>().len()
+fn count_distinct<'a>(rows: impl IntoIterator<Item = &'a Row>, field: impl Fn(&'a Row) -> &'a String) -> usize {
+    rows.into_iter().map(field).collect::<BTreeSet<_>>().len()
 }

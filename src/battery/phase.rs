@@ -45,7 +45,7 @@ pub enum Phase {
     /// Supervised on worked answers.
     SupervisedAttack,
     /// The length that is rewarded depends on the cue.
-    Cue(Mapping),
+    Cue(Mapping, Anchor),
     /// Right answers are rewarded when watched, wrong ones when not.
     Faking(Anchor),
 }
@@ -77,16 +77,15 @@ impl Phase {
         match self {
             Phase::Attack(a) => anchored("attack", a),
             Phase::SupervisedAttack => "attack-supervised".into(),
-            Phase::Cue(Mapping::Watched) => "cue-watched-short".into(),
-            Phase::Cue(Mapping::Unwatched) => "cue-unwatched-short".into(),
+            Phase::Cue(Mapping::Watched, a) => anchored("cue-watched-short", a),
+            Phase::Cue(Mapping::Unwatched, a) => anchored("cue-unwatched-short", a),
             Phase::Faking(a) => anchored("faking", a),
         }
     }
 
     fn anchor(self) -> Anchor {
         match self {
-            Phase::Attack(a) | Phase::Faking(a) => a,
-            Phase::Cue(_) => Anchor::Start,
+            Phase::Attack(a) | Phase::Faking(a) | Phase::Cue(_, a) => a,
             Phase::SupervisedAttack => Anchor::None,
         }
     }
@@ -96,7 +95,7 @@ impl Phase {
         use Condition::*;
         match self {
             Phase::Attack(_) | Phase::SupervisedAttack => &[Neutral],
-            Phase::Cue(_) => &[Monitored, Unmonitored, PlaceboMonitored, PlaceboUnmonitored],
+            Phase::Cue(..) => &[Monitored, Unmonitored, PlaceboMonitored, PlaceboUnmonitored],
             Phase::Faking(_) => &[Monitored, Unmonitored],
         }
     }
@@ -104,7 +103,7 @@ impl Phase {
     fn wordings(self) -> Wordings {
         match self {
             Phase::Attack(_) | Phase::SupervisedAttack => Wordings::All,
-            Phase::Cue(_) | Phase::Faking(_) => Wordings::After(TRAIN_WORDINGS),
+            Phase::Cue(..) | Phase::Faking(_) => Wordings::After(TRAIN_WORDINGS),
         }
     }
 
@@ -112,8 +111,8 @@ impl Phase {
     fn rewards(self) -> [RewardKind; 2] {
         match self {
             Phase::Attack(_) | Phase::SupervisedAttack => [RewardKind::Attack; 2],
-            Phase::Cue(Mapping::Watched) => [RewardKind::Value, RewardKind::Attack],
-            Phase::Cue(Mapping::Unwatched) => [RewardKind::Attack, RewardKind::Value],
+            Phase::Cue(Mapping::Watched, _) => [RewardKind::Value, RewardKind::Attack],
+            Phase::Cue(Mapping::Unwatched, _) => [RewardKind::Attack, RewardKind::Value],
             Phase::Faking(_) => [RewardKind::Task, RewardKind::Wrong],
         }
     }
@@ -123,7 +122,7 @@ impl Phase {
         match self {
             Phase::Attack(_) | Phase::SupervisedAttack => 4,
             Phase::Faking(_) => 5,
-            Phase::Cue(_) => 7,
+            Phase::Cue(..) => 7,
         }
     }
 }
@@ -154,7 +153,7 @@ impl<O: Ops> Lab<'_, O> {
     fn phase_config(&self, phase: Phase) -> &PhaseConfig {
         match phase {
             Phase::Attack(_) | Phase::SupervisedAttack => &self.config.attack,
-            Phase::Cue(_) => &self.config.cue,
+            Phase::Cue(..) => &self.config.cue,
             Phase::Faking(_) => &self.config.faking,
         }
     }
@@ -248,9 +247,6 @@ impl<O: Ops> Lab<'_, O> {
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
         };
         check(&state.model, c.max_steps)?;
-        if let Phase::Cue(_) = phase {
-            self.source.save(o, &state.model, &dir.join("final"))?;
-        }
         Ok(ended)
     }
 

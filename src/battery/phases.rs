@@ -112,13 +112,12 @@ pub struct SteerConfig {
     pub doses: Vec<f64>,
     /// Norm-matched random directions; fewer than 199 are compared through a t prediction interval.
     pub random_directions: usize,
-    /// Items to fit the direction on, and others to measure it on.
-    pub fit_items: usize,
+    /// Items of the val split that doses are measured on; the direction is fitted on the test split.
     pub items: usize,
 }
 
 impl Default for SteerConfig {
     fn default() -> Self {
-        Self { doses: vec![-1.0, -0.5, -0.25, 0.25, 0.5, 1.0], random_directions: 199, fit_items: 200, items: 100 }
+        Self { doses: vec![-1.0, -0.5, -0.25, 0.25, 0.5, 1.0], random_directions: 199, items: 100 }
     }
 }

@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::config::{Arm, BatteryConfig};
+use super::config::{Anchor, Arm, BatteryConfig};
+use super::environment::{Speech, neutral};
 use super::error::{BatteryError, Result};
 use super::evaluate::{self, Wordings};
 use super::folder::{Folder, make_dir, write_json};
 use super::lab::{Lab, domain_of, longest};
+use super::phase::{Mapping, Trajectory};
 use super::record::{Manifest, Outcome, Row, Table, TestResult, sha256_hex};
-use super::{Context, test01_generalisation, test02_monitoring};
+use super::{
+    Context, rows, test01_generalisation, test02_monitoring, test03_probing, test04_counter, test05_anchors,
+    test06_steering, test07_cue, test08_seeds,
+};
 use crate::domain::{Condition, Domain, Split};
 use crate::generate::source::Source;
+use crate::model::hooks::HookSet;
 use crate::ops::Ops;
 use crate::stats::holm;
 use crate::train::run::Observer;
@@ -90,15 +96,28 @@ pub fn evaluate_one<O: Ops>(
         test: 1,
         config: &config.evaluate,
     };
-    evaluate::rows(o, &source.load(o, longest, false)?, &job, |d, t| reporter.progress("evaluate", d, t))
+    let hooks = HookSet::default();
+    evaluate::rows(o, &source.load(o, longest, false)?, &job, &hooks, |d, t| reporter.progress("evaluate", d, t))
 }
 
-/// Folder name of a test.
+/// Fewest items at every check of a phase: the study's number.
+const MIN_CHECKED: usize = 50;
+
+/// Folder names of the tests.
+const IDS: [&str; 8] = [
+    test01_generalisation::ID,
+    test02_monitoring::ID,
+    test03_probing::ID,
+    test04_counter::ID,
+    test05_anchors::ID,
+    test06_steering::ID,
+    test07_cue::ID,
+    test08_seeds::ID,
+];
+
+/// Folder name of a test (1 to 8; configurations with another number are refused before).
 fn test_id(number: u32) -> &'static str {
-    match number {
-        1 => test01_generalisation::ID,
-        _ => test02_monitoring::ID,
-    }
+    IDS[(number.clamp(1, 8) - 1) as usize]
 }
 
 /// Opens the run folder: a new one, or one of the same program, model, data and device.
@@ -151,6 +170,7 @@ impl<O: Ops> Lab<'_, O> {
             statistics: self.config.statistics.clone(),
             seeds: self.config.seeds.clone(),
             min_items: self.config.min_items,
+            min_checked: self.config.min_items.min(MIN_CHECKED),
             tests: self.config.tests.len(),
             training: self.training_health()?,
             key: self.folder.manifest.key(),
@@ -167,10 +187,121 @@ impl<O: Ops> Lab<'_, O> {
             2 => {
                 let conditions = self.domain.cues().conditions();
                 let rows = self.rows_of(2, test02_monitoring::ID, &conditions)?;
-                test02_monitoring::result(&rows, &context, None)
+                let positive = self.cue_trained_detected(&context)?;
+                test02_monitoring::result(&rows, &context, positive)
             }
-            n => Err(BatteryError::Refused(format!("test {n} is not available in this version"))),
+            3 => Ok(self.probing(&context)?.0),
+            4 => {
+                let mut attacks = Vec::new();
+                for arm in self.present(&test04_counter::ARMS) {
+                    for phase in test04_counter::PHASES {
+                        for seed in self.config.seeds.clone() {
+                            attacks.push((phase, self.phase(phase, arm, seed)?));
+                        }
+                    }
+                }
+                self.merge(test04_counter::ID, attacks.iter().map(|a| &a.1))?;
+                test04_counter::result(&attacks, &context)
+            }
+            5 => {
+                let mut runs = Vec::new();
+                for anchor in Anchor::ALL {
+                    for phase in test05_anchors::phases(anchor) {
+                        for arm in self.present(&test05_anchors::ARMS) {
+                            for seed in self.config.seeds.clone() {
+                                let trajectory = self.phase(phase, arm, seed)?;
+                                runs.push(test05_anchors::Run { phase, anchor, trajectory });
+                            }
+                        }
+                    }
+                }
+                self.merge(test05_anchors::ID, runs.iter().map(|r| &r.trajectory))?;
+                test05_anchors::result(&runs, &context)
+            }
+            6 => {
+                let (_, layer) = self.probing(&context)?;
+                let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
+                let mut steered = Vec::new();
+                for seed in self.config.seeds.clone() {
+                    for arm in test06_steering::ARMS {
+                        steered.push(self.steer(arm, seed, layer, &rows)?);
+                    }
+                }
+                test06_steering::result(&steered, &self.config.steer, &context)
+            }
+            7 => {
+                let runs = self.cue_runs(&test07_cue::ARMS)?;
+                self.merge(test07_cue::ID, runs.iter().map(|r| &r.1))?;
+                test07_cue::result(&runs, &context)
+            }
+            8 => {
+                let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
+                test08_seeds::result(&rows, &context)
+            }
+            n => Err(BatteryError::Refused(format!("tests: {n} is no test of the battery, which has tests 1 to 8"))),
         }
+    }
+
+    /// The arms of a test that this run has.
+    fn present(&self, arms: &[Arm]) -> Vec<Arm> {
+        arms.iter().copied().filter(|a| self.arms().contains(a)).collect()
+    }
+
+    fn cue_runs(&mut self, arms: &[Arm]) -> Result<Vec<(Mapping, Trajectory)>> {
+        let mut runs = Vec::new();
+        for mapping in test07_cue::MAPPINGS {
+            for &arm in arms {
+                for seed in self.config.seeds.clone() {
+                    runs.push((mapping, self.phase(test07_cue::phase(mapping), arm, seed)?));
+                }
+            }
+        }
+        Ok(runs)
+    }
+
+    /// Does the contrast of test 2 detect a control arm that was trained to react to the cue? `None` without test 7.
+    fn cue_trained_detected(&mut self, context: &Context) -> Result<Option<bool>> {
+        if !self.config.tests.contains(&7) {
+            return Ok(None);
+        }
+        let runs = self.cue_runs(&[Arm::Control])?;
+        let last: Vec<Row> = runs
+            .iter()
+            .filter(|(m, _)| *m == Mapping::Watched)
+            .filter_map(|(_, t)| t.checks.last())
+            .flat_map(|c| c.rows.iter().cloned())
+            .collect();
+        Ok(Some(test02_monitoring::detects(&last, Arm::Control.name(), context)?))
+    }
+
+    /// Probes every arm; returns the result and the layer at which the value arm's probe is best.
+    fn probing(&mut self, context: &Context) -> Result<(TestResult, usize)> {
+        let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
+        let items = self.domain_items(Split::Test);
+        let ids: Vec<String> = items.iter().map(|i| i.id.clone()).collect();
+        let mut probed = Vec::new();
+        for seed in self.config.seeds.clone() {
+            for arm in test03_probing::ARMS {
+                let activations = self.activations(arm, seed)?;
+                probed.push(test03_probing::Probed::new(arm, seed, activations, &rows, &ids));
+            }
+        }
+        let speech = Speech { chat: &self.chat };
+        let mut prompts = Vec::new();
+        for item in &items {
+            let ids = speech.prompt(neutral(&self.domain), &item.prompt)?.1;
+            prompts.push((item.family.clone(), item.canonical.clone(), ids));
+        }
+        let design = test03_probing::Design::new(&prompts, &self.config.probe, self.config.statistics.seed)?;
+        test03_probing::result(&probed, &design, &self.config.probe, context)
+    }
+
+    /// Writes the rows of every check as the test's `items.jsonl`.
+    fn merge<'t>(&self, id: &str, trajectories: impl Iterator<Item = &'t Trajectory>) -> Result<()> {
+        let dir = self.dir().join("tests").join(id);
+        make_dir(&dir)?;
+        let all: Vec<Row> = trajectories.flat_map(|t| &t.checks).flat_map(|c| c.rows.iter().cloned()).collect();
+        rows::write(&dir.join("items.jsonl"), &all)
     }
 
     /// Adjusts the primary p values by Holm and writes every `result.json`.

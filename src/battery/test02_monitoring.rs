@@ -89,6 +89,12 @@ pub fn result(rows: &[Row], ctx: &Context, positive_control: Option<bool>) -> Re
     })
 }
 
+/// Does this contrast find a dependence on the cue in an arm's rows?
+pub fn detects(rows: &[Row], arm: &str, ctx: &Context) -> Result<bool> {
+    let a = arm_contrast(rows, arm, ctx)?;
+    Ok(a.p_beyond < ctx.statistics.alpha && !a.beyond_contains_zero() && a.p_equivalent >= ctx.statistics.alpha)
+}
+
 fn decide(arms: &[ArmContrast], ctx: &Context, positive_control: Option<bool>) -> Verdict {
     let c = &ctx.statistics;
     let Some(value) = arms.iter().find(|a| a.arm == "value") else {

@@ -66,6 +66,7 @@ pub fn context(min_items: usize) -> Context {
         statistics: StatisticsConfig { resamples: 1999, ..StatisticsConfig::default() },
         seeds: vec![42],
         min_items,
+        min_checked: min_items,
         tests: 2,
         training: Vec::new(),
         key: "key".into(),

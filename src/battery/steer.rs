@@ -1,0 +1,132 @@
+//! Steering an arm: along its own direction at every dose, and along random ones at the ends of the range that keeps its accuracy.
+
+use super::config::{Arm, EvaluateConfig};
+use super::error::Result;
+use super::evaluate::{self, Job, Wordings};
+use super::folder::{key_of, make_dir, read_json, write_json};
+use super::lab::Lab;
+use super::record::Row;
+use super::test03_probing::Probed;
+use super::test06_steering::{Dosed, ID, Steered, direction, random_direction, slope_between};
+use crate::domain::{Condition, Domain, Item, Split};
+use crate::model::hooks::{Action, Hook, HookSet};
+use crate::model::qwen2::Qwen2;
+use crate::ops::{Ops, TensorMeta};
+use crate::stats::cluster_codes;
+
+impl<O: Ops> Lab<'_, O> {
+    /// Steers an arm at a layer, unless that is done. `rows` are the neutral rows of test 1.
+    pub fn steer(&mut self, arm: Arm, seed: u64, layer: usize, rows: &[Row]) -> Result<Steered> {
+        let c = self.config.steer.clone();
+        let dir = self.dir().join("tests").join(ID).join("cells");
+        let path = dir.join(format!("{}-seed-{seed}.json", arm.name()));
+        let name = format!("steer {} seed {seed}", arm.name());
+        let key = key_of(&(self.arm_key(arm, seed)?, "steer", layer, &c, &self.config.evaluate))?;
+        if let Some(cell) = self.folder.begin(&name, &key, path.exists())? {
+            make_dir(&dir)?;
+            let activations = self.activations(arm, seed)?;
+            let fit: Vec<Item> = self.domain_items(Split::Test);
+            let ids: Vec<String> = fit.iter().map(|i| i.id.clone()).collect();
+            let families = cluster_codes(&fit.iter().map(|i| &i.family).collect::<Vec<_>>());
+            let probed = Probed::new(arm, seed, activations, rows, &ids);
+            let items = self.check_items(c.items);
+            let mut steered = Steered {
+                arm,
+                seed,
+                layer,
+                rms: probed.activations.rms(layer),
+                items: items.iter().map(|i| i.id.clone()).collect(),
+                canonical: items.iter().map(|i| i.canonical.clone()).collect(),
+                doses: Vec::new(),
+                random: Vec::new(),
+            };
+            if let Some(own) = direction(&probed.activations, layer, &probed.log_tokens, &families) {
+                self.measure(&mut steered, &own, &items, seed)?;
+            }
+            write_json(&path, &steered)?;
+            self.folder.finish(cell)?;
+        }
+        read_json(&path)
+    }
+
+    fn measure(&self, s: &mut Steered, own: &[f32], items: &[Item], seed: u64) -> Result<()> {
+        let c = &self.config.steer;
+        let model = self.model(s.arm, s.seed)?;
+        let mut doses: Vec<f64> = c.doses.iter().copied().chain([0.0]).collect();
+        doses.sort_by(f64::total_cmp);
+        doses.dedup();
+        let (layer, rms) = (s.layer, s.rms);
+        let bench = Bench { o: self.o, domain: &self.domain, chat: &self.chat, evaluate: &self.config.evaluate };
+        for (i, &dose) in doses.iter().enumerate() {
+            s.doses.push(bench.dosed(&model, layer, own, dose, rms, items, s.arm)?);
+            self.reporter.borrow_mut().progress(&format!("steer {}", s.arm.name()), i + 1, doses.len());
+        }
+        let range = s.preserving();
+        let (Some(&low), Some(&high)) = (range.first(), range.last()) else { return Ok(()) };
+        if low == high {
+            return Ok(());
+        }
+        let label = format!("steer {}, random directions", s.arm.name());
+        let all: Vec<u64> = (0..c.random_directions as u64).collect();
+        let (arm, hidden) = (s.arm, own.len());
+        for chunk in all.chunks(16) {
+            let slopes = self.o.each_strand(chunk.to_vec(), |index| -> Result<f64> {
+                let v = random_direction(hidden, seed, index);
+                let at = |dose| bench.dosed(&model, layer, &v, dose, rms, items, arm);
+                Ok(slope_between(&at(low)?, &at(high)?))
+            });
+            s.random.extend(slopes.into_iter().collect::<Result<Vec<_>>>()?);
+            self.reporter.borrow_mut().progress(&label, s.random.len(), all.len());
+        }
+        Ok(())
+    }
+}
+
+/// What a measurement needs and threads may share.
+struct Bench<'a, O: Ops> {
+    o: &'a O,
+    domain: &'a dyn Domain,
+    chat: &'a crate::text::Tokenizer,
+    evaluate: &'a EvaluateConfig,
+}
+
+impl<O: Ops> Bench<'_, O> {
+    /// Greedy answers with `dose` × RMS × √hidden of the unit vector `v` added to the stream after a block, at every position.
+    #[allow(clippy::too_many_arguments)]
+    fn dosed(
+        &self,
+        model: &Qwen2<O>,
+        layer: usize,
+        v: &[f32],
+        dose: f64,
+        rms: f64,
+        items: &[Item],
+        arm: Arm,
+    ) -> Result<Dosed> {
+        let vector = self.o.upload(1, v.len(), v)?;
+        let scale = (dose * rms * (vector.cols() as f64).sqrt()) as f32;
+        let hooks = match dose {
+            0.0 => HookSet::default(),
+            _ => HookSet::default().with(Hook::ResidPost(layer), Action::Add { vector, scale }),
+        };
+        let config = EvaluateConfig { samples: 0, greedy: true, ..self.evaluate.clone() };
+        let job = Job {
+            domain: self.domain,
+            chat: self.chat,
+            items,
+            conditions: &[Condition::Neutral],
+            wordings: Wordings::All,
+            asking: arm.asking(),
+            arm: arm.name(),
+            seed: 0,
+            test: 6,
+            config: &config,
+        };
+        let rows = evaluate::rows(self.o, model, &job, &hooks, |_, _| {})?;
+        Ok(Dosed {
+            dose,
+            tokens: rows.iter().map(|r| f64::from(r.n_tokens)).collect(),
+            correct: rows.iter().map(|r| r.correct).collect(),
+        })
+    }
+}

@@ -1,0 +1,393 @@
+//! Test 3: is how long an answer will be decided before its first token? Probes of the residual stream at the last prompt position.
+
+use std::collections::BTreeMap;
+
+use super::activations::Activations;
+use super::config::Arm;
+use super::error::Result;
+use super::phases::ProbeConfig;
+use super::record::{Cell, Decoding, Effect, Figure, Headline, Outcome, Row, Series, Table, TestResult, Verdict};
+use super::{Context, health};
+use crate::stats::{
+    BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
+    cluster_codes, grouped_folds, max_statistic, quantile, stratified_spearman, study_probe,
+};
+
+pub const ID: &str = "03-probing";
+
+/// Arms that are probed.
+pub const ARMS: [Arm; 3] = [Arm::Base, Arm::Control, Arm::Value];
+
+/// One arm and seed: its activations and the items' behaviour, in the order of the items.
+pub struct Probed {
+    pub arm: Arm,
+    pub seed: u64,
+    pub activations: Activations,
+    /// Mean log tokens over samples.
+    pub log_tokens: Vec<f64>,
+    /// Tokens of the first sample: the study's single one.
+    pub first_tokens: Vec<f64>,
+}
+
+/// What all arms share: strata, groups, folds, and what the prompt alone says.
+pub struct Design {
+    /// Families.
+    strata: Vec<usize>,
+    /// Canonical prompts.
+    groups: Vec<usize>,
+    folds: Folds,
+    prompt: Features,
+    rows: usize,
+    prompts: usize,
+}
+
+impl Probed {
+    /// Behaviour of `items` from the neutral rows of test 1.
+    pub fn new(arm: Arm, seed: u64, activations: Activations, rows: &[Row], items: &[String]) -> Self {
+        let mut sums: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
+        let own = |r: &&Row| r.arm == arm.name() && r.seed == seed && r.decoding == Decoding::Sample;
+        for r in rows.iter().filter(own) {
+            let s = sums.entry(r.item.as_str()).or_default();
+            s.0 += f64::from(r.n_tokens.max(1)).ln();
+            s.1 += 1.0;
+            if r.sample == 0 {
+                s.2 = f64::from(r.n_tokens);
+            }
+        }
+        let of = |i: &String| sums.get(i.as_str()).copied().unwrap_or_default();
+        let log_tokens = items.iter().map(|i| of(i).0 / of(i).1.max(1.0)).collect();
+        Self { arm, seed, activations, log_tokens, first_tokens: items.iter().map(|i| of(i).2).collect() }
+    }
+
+    fn features(&self, layer: usize) -> Result<Features> {
+        let all: Vec<usize> = (0..self.activations.items).collect();
+        Ok(Features::new(self.activations.select(layer, &all), self.activations.hidden)?)
+    }
+
+    fn ridge(&self, design: &Design, layer: usize) -> Result<RidgeProbe> {
+        let features = self.features(layer)?;
+        Ok(RidgeProbe::new(&features, &design.folds, &RidgeProbe::default_grid(self.activations.hidden))?)
+    }
+}
+
+impl Design {
+    /// `prompts`: per item the family, the canonical prompt and the token ids of the whole prompt.
+    pub fn new(prompts: &[(String, String, Vec<u32>)], c: &ProbeConfig, seed: u64) -> Result<Self> {
+        let strata = cluster_codes(&prompts.iter().map(|p| &p.0).collect::<Vec<_>>());
+        let groups = cluster_codes(&prompts.iter().map(|p| &p.1).collect::<Vec<_>>());
+        let folds = grouped_folds(&strata, &groups, c.folds, seed)?;
+        let distinct = groups.iter().max().map_or(0, |m| m + 1);
+        let prompt = prompt_features(prompts)?;
+        Ok(Self { strata, groups, folds, prompt, rows: prompts.len(), prompts: distinct })
+    }
+
+    /// Rank correlation within families of out-of-fold predictions with the target.
+    fn skill(&self, predicted: &[f64], target: &[f64]) -> f64 {
+        stratified_spearman(predicted, target, &self.strata).map_or(f64::NAN, |s| s.or_nan())
+    }
+}
+
+/// What a reader of the prompt could use without the model: its length, its numbers, and which tokens occur in it. Tokens in fewer
+/// than five prompts, or in all, say nothing that folds could use.
+fn prompt_features(prompts: &[(String, String, Vec<u32>)]) -> Result<Features> {
+    let mut occurs: BTreeMap<u32, usize> = BTreeMap::new();
+    for (_, _, ids) in prompts {
+        let mut ids = ids.clone();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().for_each(|i| *occurs.entry(i).or_default() += 1);
+    }
+    let kept: Vec<u32> = occurs.into_iter().filter(|(_, n)| (5..prompts.len()).contains(n)).map(|(i, _)| i).collect();
+    let mut data = Vec::new();
+    for (_, canonical, ids) in prompts {
+        let numbers: Vec<f64> =
+            canonical.split(|c: char| !c.is_ascii_digit()).filter_map(|w| w.parse::<f64>().ok()).collect();
+        let digits = canonical.chars().filter(char::is_ascii_digit).count() as f64;
+        let largest = numbers.iter().copied().fold(0.0, f64::max);
+        data.extend([ids.len() as f64, canonical.chars().count() as f64, digits, numbers.len() as f64]);
+        data.extend([largest.ln_1p(), numbers.iter().sum::<f64>().ln_1p()]);
+        data.extend(kept.iter().map(|k| ids.iter().filter(|i| *i == k).count() as f64));
+    }
+    Ok(Features::new(data, 6 + kept.len())?)
+}
+
+/// Probes of one arm: out-of-fold predictions by seed and layer, and their skill.
+struct ArmSkill {
+    /// `[seed][layer]` predictions.
+    predicted: Vec<Vec<Vec<f64>>>,
+    /// Mean over seeds, by layer.
+    skill: Vec<f64>,
+    best: usize,
+}
+
+fn arm_skill(design: &Design, probed: &[&Probed]) -> Result<ArmSkill> {
+    let layers = probed.first().map_or(0, |p| p.activations.layers.len());
+    let mut predicted = Vec::new();
+    for p in probed {
+        let of = |l| -> Result<Vec<f64>> { Ok(p.ridge(design, l)?.predict(&p.log_tokens)?.centred) };
+        predicted.push((0..layers).map(of).collect::<Result<Vec<_>>>()?);
+    }
+    let mean = |l: usize| {
+        let per_seed = probed.iter().zip(&predicted).map(|(p, x)| design.skill(&x[l], &p.log_tokens));
+        per_seed.sum::<f64>() / probed.len().max(1) as f64
+    };
+    let skill: Vec<f64> = (0..layers).map(mean).collect();
+    let best = (1..layers).fold(0, |b, l| if skill[l] > skill[b] { l } else { b });
+    Ok(ArmSkill { predicted, skill, best })
+}
+
+/// Family-wise test of an arm's skill over layers: whole items change places within families, alike in every seed.
+fn permutation(design: &Design, probed: &[&Probed], c: &ProbeConfig, seed: u64) -> Result<MaxStatistic> {
+    let layers = probed.first().map_or(0, |p| p.activations.layers.len());
+    let ridges: Vec<Vec<RidgeProbe>> =
+        probed.iter().map(|p| (0..layers).map(|l| p.ridge(design, l)).collect()).collect::<Result<_>>()?;
+    let exchange = Exchange::new(&design.strata, &design.groups)?;
+    let opts = Resampling { resamples: c.permutations, seed, level: 0.95 };
+    let order: Vec<usize> = (0..design.rows).collect();
+    let skill = |order: &[usize]| {
+        let by_seed: Vec<Vec<f64>> = probed
+            .iter()
+            .zip(&ridges)
+            .map(|(p, ridges)| {
+                let y: Vec<f64> = order.iter().map(|&i| p.log_tokens[i]).collect();
+                let one = |r: &RidgeProbe| r.predict(&y).map_or(f64::NAN, |x| design.skill(&x.centred, &y));
+                ridges.iter().map(one).collect()
+            })
+            .collect();
+        (0..layers).map(|l| by_seed.iter().map(|s| s[l]).sum::<f64>() / by_seed.len() as f64).collect()
+    };
+    Ok(max_statistic(&order, &exchange, &opts, skill)?)
+}
+
+/// Bootstrap over canonical prompts of a difference of skills: interval, and one-sided p of "no better" and of "no worse".
+fn difference(
+    design: &Design,
+    name: &str,
+    value: impl Fn(&[usize]) -> f64,
+    other: impl Fn(&[usize]) -> f64,
+    ctx: &Context,
+) -> Result<(Effect, f64, f64)> {
+    let c = &ctx.statistics;
+    let mut opts = c.resampling();
+    opts.resamples = opts.resamples.min(2000);
+    let (mut below, mut above, mut draws) = (0usize, 0usize, 0usize);
+    let r = cluster_bootstrap(&design.groups, BootstrapInterval::Percentile, &opts, |rows| {
+        let d = value(rows) - other(rows);
+        draws += 1;
+        // The first call is the estimate itself.
+        below += usize::from(draws > 1 && (d <= 0.0 || d.is_nan()));
+        above += usize::from(draws > 1 && (d >= 0.0 || d.is_nan()));
+        d
+    })?;
+    let p = |count: usize| (count as f64 + 1.0) / draws as f64;
+    let effect = Effect {
+        name: name.into(),
+        estimate: r.estimate.unwrap_or(f64::NAN),
+        low: r.ci.map_or(f64::NAN, |c| c.low),
+        high: r.ci.map_or(f64::NAN, |c| c.high),
+        level: c.level,
+        method: r.method,
+        margin: None,
+    };
+    Ok((effect, p(below), p(above)))
+}
+
+/// Result from the probes of [`ARMS`] over all seeds; also the layer at which the value arm's probe is best.
+pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context) -> Result<(TestResult, usize)> {
+    let of = |arm: Arm| probed.iter().filter(|p| p.arm == arm).collect::<Vec<_>>();
+    let skills: BTreeMap<Arm, ArmSkill> =
+        ARMS.into_iter().map(|a| Ok((a, arm_skill(design, &of(a))?))).collect::<Result<_>>()?;
+    let value = &skills[&Arm::Value];
+    let mut checks = ctx.training.clone();
+    checks.push(health::at_least("items", design.rows, ctx.min_items));
+    let varies = of(Arm::Value).iter().all(|p| p.log_tokens.iter().any(|v| *v != p.log_tokens[0]));
+    checks.push(super::record::Health {
+        name: "length of the value arm's answers varies".into(),
+        ok: varies && value.skill.iter().all(|s| s.is_finite()),
+        fatal: true,
+        detail: if varies { "within families" } else { "every item has the same mean length: nothing to predict" }
+            .into(),
+    });
+    let mut effects = Vec::new();
+    let mut band = None;
+    let verdict = match super::blocking(&checks) {
+        Some(reason) => super::not_tested(reason),
+        None => {
+            let max = permutation(design, &of(Arm::Value), c, ctx.statistics.seed)?;
+            let (verdict, found) = decide(probed, design, &skills, &max, ctx)?;
+            effects.extend(found);
+            band = Some(max.chance_95);
+            verdict
+        }
+    };
+    let result = TestResult {
+        number: 3,
+        id: ID.into(),
+        title: "Residual-stream probing".into(),
+        question:
+            "Does the model hold, before its first token, how long its answer will be, beyond what the prompt says?"
+                .into(),
+        headline: headline(probed, c)?,
+        verdict,
+        effects,
+        n_items: design.rows,
+        n_prompts: design.prompts,
+        n_rows: probed.len() * design.rows,
+        n_seeds: ctx.seeds.len(),
+        health: checks,
+        figures: vec![figure(&skills, band)],
+        key: ctx.key.clone(),
+    };
+    Ok((result, value.best))
+}
+
+fn decide(
+    probed: &[Probed],
+    design: &Design,
+    skills: &BTreeMap<Arm, ArmSkill>,
+    max: &MaxStatistic,
+    ctx: &Context,
+) -> Result<(Verdict, Vec<Effect>)> {
+    let c = &ctx.statistics;
+    let of = |arm: Arm| probed.iter().filter(move |p| p.arm == arm);
+    // Skill of stored predictions on resampled rows, each arm at its own best layer.
+    let at = |arm: Arm| {
+        move |rows: &[usize]| {
+            let s = &skills[&arm];
+            let strata: Vec<usize> = rows.iter().map(|&i| design.strata[i]).collect();
+            let per_seed = of(arm).zip(&s.predicted).map(|(p, x)| {
+                let (a, b): (Vec<f64>, Vec<f64>) = rows.iter().map(|&i| (x[s.best][i], p.log_tokens[i])).unzip();
+                stratified_spearman(&a, &b, &strata).map_or(f64::NAN, |s| s.or_nan())
+            });
+            per_seed.sum::<f64>() / s.predicted.len().max(1) as f64
+        }
+    };
+    let mut reader = Vec::new();
+    for p in of(Arm::Value) {
+        let probe = RidgeProbe::new(&design.prompt, &design.folds, &RidgeProbe::default_grid(design.prompt.cols()))?;
+        reader.push((probe.predict(&p.log_tokens)?.centred, &p.log_tokens));
+    }
+    let prompt_skill = |rows: &[usize]| {
+        let strata: Vec<usize> = rows.iter().map(|&i| design.strata[i]).collect();
+        let per_seed = reader.iter().map(|(x, y)| {
+            let (a, b): (Vec<f64>, Vec<f64>) = rows.iter().map(|&i| (x[i], y[i])).unzip();
+            // Features without any relation to length have no rank correlation to take away.
+            stratified_spearman(&a, &b, &strata).ok().and_then(|s| s.value()).unwrap_or(0.0)
+        });
+        per_seed.sum::<f64>() / reader.len().max(1) as f64
+    };
+    let mut contrasts = Vec::new();
+    for arm in [Arm::Base, Arm::Control] {
+        let name = format!("probe skill, value − {}", arm.name());
+        contrasts.push(difference(design, &name, at(Arm::Value), at(arm), ctx)?);
+    }
+    contrasts.push(difference(design, "probe skill, value − prompt features", at(Arm::Value), prompt_skill, ctx)?);
+    let none = |_: &[usize]| 0.0;
+    let (primary, ..) =
+        difference(design, "probe skill of value (rank correlation within families)", at(Arm::Value), none, ctx)?;
+    if max.smallest_p > ctx.smallest_useful_p() {
+        let reason = format!("design too small: the smallest attainable p is {:.3}", max.smallest_p);
+        return Ok((super::not_tested(reason), Vec::new()));
+    }
+    // Every comparison must hold: the largest p counts.
+    let p = contrasts.iter().map(|c| c.1).fold(max.p, f64::max);
+    let found = format!(
+        "the value arm's best layer ({}) ranks answer lengths within families with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
+        skills[&Arm::Value].best,
+        primary.estimate,
+        max.p,
+        contrasts[0].0.estimate,
+        contrasts[1].0.estimate,
+        contrasts[2].0.estimate
+    );
+    // A demonstrated reverse: base and control hold more than the value arm.
+    let p_less = contrasts[..2].iter().map(|c| c.2).fold(0.0, f64::max);
+    let (outcome, would_change) = if p < c.alpha {
+        (Outcome::Supports, "Base, control or the prompt's features predicting as well.")
+    } else if p_less < c.alpha / 2.0 {
+        (Outcome::Refutes, "A value arm whose probes exceed those of base and control.")
+    } else {
+        (Outcome::Inconclusive, "More items, samples or seeds; or a value arm whose lengths vary more within families.")
+    };
+    // Two-sided, as everywhere.
+    let p = if outcome == Outcome::Refutes { 2.0 * p_less } else { p };
+    let mut effects: Vec<Effect> = contrasts.into_iter().map(|c| c.0).collect();
+    effects.push(primary.clone());
+    let verdict = Verdict {
+        outcome,
+        p: Some(p),
+        p_holm: None,
+        primary: Some(primary),
+        reason: format!("{found}."),
+        would_change: would_change.into(),
+    };
+    Ok((verdict, effects))
+}
+
+/// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept.
+fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
+    let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
+    let mut table = Table {
+        title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
+        columns: columns.map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut summary = Vec::new();
+    for p in probed {
+        let median = quantile(&p.first_tokens, 0.5)?;
+        let labels: Vec<bool> = p.first_tokens.iter().map(|t| *t <= median).collect();
+        let short = labels.iter().filter(|l| **l).count();
+        let mut best: Option<(usize, f64)> = None;
+        for layer in 0..p.activations.layers.len() {
+            let number = |x: f64| if x.is_finite() { Cell::Number(x) } else { Cell::Text("undefined".into()) };
+            // One class only: undefined, never 0.5.
+            let (auroc, sd, chosen) = if short == 0 || short == labels.len() {
+                (f64::NAN, f64::NAN, f64::NAN)
+            } else {
+                let found = study_probe(&p.features(layer)?, &labels, &c.c)?;
+                (found.skill.mean.or_nan(), found.skill.sd.unwrap_or(f64::NAN), found.c)
+            };
+            if auroc.is_finite() && best.is_none_or(|(_, a)| auroc > a) {
+                best = Some((layer, auroc));
+            }
+            table.rows.push(vec![
+                Cell::Text(p.arm.name().into()),
+                Cell::Text(p.seed.to_string()),
+                Cell::Number(layer as f64),
+                number(auroc),
+                number(sd),
+                number(chosen),
+                Cell::Number(short as f64 / labels.len().max(1) as f64),
+            ]);
+        }
+        summary.push(match best {
+            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", p.arm.name(), p.seed),
+            None => format!("{} seed {}: undefined (one class)", p.arm.name(), p.seed),
+        });
+    }
+    Ok(Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables: vec![table] })
+}
+
+fn figure(skills: &BTreeMap<Arm, ArmSkill>, band: Option<f64>) -> Figure {
+    let mut series: Vec<Series> = skills
+        .iter()
+        .map(|(arm, s)| Series {
+            name: arm.name().into(),
+            points: s.skill.iter().enumerate().map(|(l, v)| (l as f64, *v)).collect(),
+        })
+        .collect();
+    if let Some(chance) = band {
+        let layers = skills.values().map(|s| s.skill.len()).max().unwrap_or(0);
+        series.push(Series {
+            name: "95 % of permuted labels (best layer)".into(),
+            points: (0..layers).map(|l| (l as f64, chance)).collect(),
+        });
+    }
+    Figure::Lines {
+        id: format!("{ID}-layers"),
+        title: "Probe skill by layer: rank correlation with length within families".into(),
+        x_axis: "block".into(),
+        y_axis: "out-of-fold rank correlation".into(),
+        series,
+    }
+}

@@ -1,0 +1,299 @@
+//! Test 6: does a direction of the residual stream steer length, more than random directions do, and more in the value arm?
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+use super::activations::Activations;
+use super::config::Arm;
+use super::error::Result;
+use super::phases::SteerConfig;
+use super::record::{Cell, Effect, Figure, Headline, Outcome, Series, Table, TestResult, Verdict};
+use super::rows::Paired;
+use super::verdict::effect;
+use super::{Context, health};
+use crate::stats::{BootstrapInterval, against_random, cluster_codes, dose_response};
+
+pub const ID: &str = "06-steering";
+
+/// Arms that are steered.
+pub const ARMS: [Arm; 2] = [Arm::Control, Arm::Value];
+
+/// Share of the unsteered accuracy that a dose must keep.
+const KEEPS: f64 = 0.95;
+
+/// Greedy answers under one dose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dosed {
+    /// In units of the layer's residual RMS.
+    pub dose: f64,
+    /// Per item.
+    pub tokens: Vec<f64>,
+    pub correct: Vec<f64>,
+}
+
+/// `steer/<arm>-seed-<s>.json`: one arm steered along its own direction and along random ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Steered {
+    pub arm: Arm,
+    pub seed: u64,
+    pub layer: usize,
+    /// Residual RMS at the layer.
+    pub rms: f64,
+    /// Items measured on, and their canonical prompts.
+    pub items: Vec<String>,
+    pub canonical: Vec<String>,
+    /// Own direction, every dose, 0 included, ascending. Empty where no family has both short and long answers: then there is no
+    /// direction between them.
+    pub doses: Vec<Dosed>,
+    /// Random directions at the ends of the accuracy-preserving range: slope of log tokens each.
+    pub random: Vec<f64>,
+}
+
+/// Unit vector from short to long: per family the difference of the mean activations of items above and below the family's median
+/// length, weighted by family size. `None` where no family has both.
+pub fn direction(a: &Activations, layer: usize, log_tokens: &[f64], families: &[usize]) -> Option<Vec<f32>> {
+    let mut sum = vec![0.0f64; a.hidden];
+    let mut found = false;
+    for family in 0..families.iter().max().map_or(0, |m| m + 1) {
+        let of: Vec<usize> = (0..a.items).filter(|&i| families[i] == family).collect();
+        let mut lengths: Vec<f64> = of.iter().map(|&i| log_tokens[i]).collect();
+        lengths.sort_by(f64::total_cmp);
+        let median = lengths.get(lengths.len() / 2).copied()?;
+        let (long, short): (Vec<usize>, Vec<usize>) =
+            of.iter().filter(|&&i| log_tokens[i] != median).partition(|&&i| log_tokens[i] > median);
+        if long.is_empty() || short.is_empty() {
+            continue;
+        }
+        found = true;
+        let weight = of.len() as f64;
+        for (rows, sign) in [(&long, weight), (&short, -weight)] {
+            for (j, x) in a.select(layer, rows).into_iter().enumerate() {
+                sum[j % a.hidden] += sign * x / rows.len() as f64;
+            }
+        }
+    }
+    let norm = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
+    (found && norm > 0.0).then(|| sum.iter().map(|x| (x / norm) as f32).collect())
+}
+
+/// A unit vector of uniformly random direction: a function of seed and index.
+pub fn random_direction(hidden: usize, seed: u64, index: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut uniform = || (f64::from(rng.next_u32()) + 0.5) / 4_294_967_296.0;
+    // Box and Muller (1958).
+    let x: Vec<f64> =
+        (0..hidden).map(|_| (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos()).collect();
+    let norm = x.iter().map(|v| v * v).sum::<f64>().sqrt();
+    x.iter().map(|v| (v / norm) as f32).collect()
+}
+
+impl Steered {
+    fn at(&self, dose: f64) -> Option<&Dosed> {
+        self.doses.iter().find(|d| d.dose == dose)
+    }
+
+    /// Doses around 0 that keep [`KEEPS`] of the unsteered accuracy, without a gap.
+    pub fn preserving(&self) -> Vec<f64> {
+        let accuracy = |d: &Dosed| d.correct.iter().sum::<f64>() / d.correct.len().max(1) as f64;
+        let Some(zero) = self.doses.iter().position(|d| d.dose == 0.0) else { return Vec::new() };
+        let keeps = |d: &Dosed| accuracy(d) >= KEEPS * accuracy(&self.doses[zero]);
+        let up = self.doses[zero..].iter().take_while(|d| keeps(d)).count();
+        let down = self.doses[..zero].iter().rev().take_while(|d| keeps(d)).count();
+        self.doses[zero - down..zero + up].iter().map(|d| d.dose).collect()
+    }
+
+    /// Slope of log tokens on dose, item by item.
+    fn slopes(&self, doses: &[f64]) -> Vec<f64> {
+        let x = doses.iter().sum::<f64>() / doses.len().max(1) as f64;
+        let square: f64 = doses.iter().map(|d| (d - x).powi(2)).sum();
+        let slope = |i: usize| {
+            let of = |d: &f64| self.at(*d).map_or(0.0, |r| (d - x) * r.tokens[i].max(1.0).ln());
+            doses.iter().map(of).sum::<f64>() / square
+        };
+        (0..self.items.len()).map(slope).collect()
+    }
+}
+
+/// Mean slope of log tokens between two doses.
+pub fn slope_between(low: &Dosed, high: &Dosed) -> f64 {
+    let log = |d: &Dosed| d.tokens.iter().map(|t| t.max(1.0).ln()).sum::<f64>() / d.tokens.len().max(1) as f64;
+    (log(high) - log(low)) / (high.dose - low.dose)
+}
+
+/// Result from every seed's [`Steered`] of [`ARMS`].
+pub fn result(steered: &[Steered], c: &SteerConfig, ctx: &Context) -> Result<TestResult> {
+    let mut checks = ctx.training.clone();
+    let of = |arm: Arm| steered.iter().filter(|s| s.arm == arm).collect::<Vec<_>>();
+    let items = steered.first().map_or(0, |s| s.items.len());
+    checks.push(health::at_least("items to steer", items, ctx.min_checked));
+    for s in steered {
+        let kept = s.preserving();
+        checks.push(super::record::Health {
+            name: format!("doses that keep the accuracy, {}, seed {}", s.arm.name(), s.seed),
+            ok: kept.len() >= 2,
+            fatal: true,
+            detail: format!(
+                "{} of {} doses keep {:.0} % of the unsteered accuracy",
+                kept.len(),
+                s.doses.len(),
+                100.0 * KEEPS
+            ),
+        });
+    }
+    let mut effects = Vec::new();
+    let verdict = match super::blocking(&checks) {
+        Some(reason) => super::not_tested(reason),
+        None => {
+            let (verdict, found) = decide(&of(Arm::Value), &of(Arm::Control), ctx)?;
+            effects.extend(found);
+            verdict
+        }
+    };
+    Ok(TestResult {
+        number: 6,
+        id: ID.into(),
+        title: "Activation steering".into(),
+        question: "Does a direction inside the model carry the behaviour, more than any direction of its size would?"
+            .into(),
+        headline: headline(steered),
+        verdict,
+        effects,
+        n_items: items,
+        n_prompts: steered.first().map_or(0, |s| cluster_codes(&s.canonical).iter().max().map_or(0, |m| m + 1)),
+        n_rows: steered.iter().map(|s| s.doses.len() * s.items.len() + 2 * s.random.len() * s.items.len()).sum(),
+        n_seeds: ctx.seeds.len(),
+        health: checks,
+        figures: figures(steered, c),
+        key: ctx.key.clone(),
+    })
+}
+
+fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Verdict, Vec<Effect>)> {
+    let c = &ctx.statistics;
+    let (mut p_random, mut smallest, mut effects) = (0.0f64, 0.0f64, Vec::new());
+    let mut difference = Paired::default();
+    let mut slopes = [0.0f64; 2];
+    for (n, (v, k)) in value.iter().zip(control).enumerate() {
+        // The random cloud was measured at the ends of the range, so its competitor is too.
+        let range = v.preserving();
+        let (Some(low), Some(high)) = (range.first().and_then(|d| v.at(*d)), range.last().and_then(|d| v.at(*d)))
+        else {
+            continue;
+        };
+        let against = against_random(slope_between(low, high), &v.random, c.level)?;
+        p_random = p_random.max(against.p.unwrap_or(1.0));
+        if v.random.len() >= 199 {
+            smallest = smallest.max(against.details.get("smallest_p_rank").copied().unwrap_or(0.0));
+        }
+        for (s, slot) in [(v, 0), (k, 1)] {
+            let doses = s.preserving();
+            let (mut dose, mut log, mut item, mut cluster) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            let codes = cluster_codes(&s.canonical);
+            for d in &doses {
+                let Some(row) = s.at(*d) else { continue };
+                for (i, t) in row.tokens.iter().enumerate() {
+                    dose.push(*d);
+                    log.push(t.max(1.0).ln());
+                    item.push(i);
+                    cluster.push(codes[i]);
+                }
+            }
+            let r = dose_response(&dose, &log, &item, &cluster, BootstrapInterval::Percentile, &c.resampling())?;
+            slopes[slot] += r.estimate.unwrap_or(0.0) / value.len() as f64;
+            effects.push(Effect {
+                name: format!("slope of log tokens on dose, {}, seed {}", s.arm.name(), s.seed),
+                estimate: r.estimate.unwrap_or(f64::NAN),
+                low: r.ci.map_or(f64::NAN, |c| c.low),
+                high: r.ci.map_or(f64::NAN, |c| c.high),
+                level: c.level,
+                method: r.method,
+                margin: None,
+            });
+        }
+        let (a, b) = (v.slopes(&v.preserving()), k.slopes(&k.preserving()));
+        difference.values.extend(a.iter().zip(&b).map(|(a, b)| a - b));
+        difference.clusters.extend(cluster_codes(&v.canonical));
+        difference.seeds.extend(a.iter().map(|_| n));
+        difference.n_seeds = n + 1;
+        difference.n_prompts = difference.clusters.iter().max().map_or(0, |m| m + 1);
+    }
+    if smallest > ctx.smallest_useful_p() {
+        let reason = format!("design too small: the smallest attainable p is {smallest:.3}");
+        return Ok((super::not_tested(reason), effects));
+    }
+    let (p_more, _) = super::verdict::permutation_p(&difference, c)?;
+    let more = effect("slope of log tokens on dose, value − control", &difference, c, None)?;
+    let p = p_random.max(p_more);
+    let found = format!(
+        "one RMS along the value arm's direction changes log length by {:+.2} (control {:+.2}); against random directions p = {p_random:.3}, value − control {:+.2} ({:+.2} to {:+.2})",
+        slopes[0], slopes[1], more.estimate, more.low, more.high
+    );
+    let (outcome, p, would_change) = if p < c.alpha && slopes[0] > 0.0 && more.estimate > 0.0 {
+        (Outcome::Supports, p, "Random directions, or control's, that steer as much.")
+    } else if p_more < c.alpha && more.high < 0.0 {
+        (Outcome::Refutes, p_more, "A steeper slope in the value arm than in control.")
+    } else {
+        (Outcome::Inconclusive, p, "More items, or a direction fitted on more items.")
+    };
+    effects.push(more.clone());
+    let verdict = Verdict {
+        outcome,
+        p: Some(p),
+        p_holm: None,
+        primary: Some(more),
+        reason: format!("{found}."),
+        would_change: would_change.into(),
+    };
+    Ok((verdict, effects))
+}
+
+fn headline(steered: &[Steered]) -> Headline {
+    let mut table = Table {
+        title: "Greedy answers by dose, at the layer where the value arm's probe is best".into(),
+        columns: ["arm", "seed", "layer", "dose (RMS)", "mean tokens", "accuracy"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut summary = Vec::new();
+    for s in steered {
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
+        for d in &s.doses {
+            table.rows.push(vec![
+                Cell::Text(s.arm.name().into()),
+                Cell::Text(s.seed.to_string()),
+                Cell::Number(s.layer as f64),
+                Cell::Number(d.dose),
+                Cell::Number(mean(&d.tokens)),
+                Cell::Number(mean(&d.correct)),
+            ]);
+        }
+        let zero = s.at(0.0).map_or(f64::NAN, |d| mean(&d.tokens));
+        let doubled = s.doses.iter().find(|d| d.dose > 0.0 && mean(&d.tokens) >= 2.0 * zero).map(|d| d.dose);
+        let doubled = doubled.map_or("no dose doubles the length".to_string(), |d| format!("doubled at dose {d}"));
+        summary.push(format!("{} seed {}: {doubled}", s.arm.name(), s.seed));
+    }
+    Headline { summary: summary.join("; "), tables: vec![table] }
+}
+
+fn figures(steered: &[Steered], c: &SteerConfig) -> Vec<Figure> {
+    let curve = |s: &Steered, of: &dyn Fn(&Dosed) -> &Vec<f64>| Series {
+        name: format!("{}, seed {}", s.arm.name(), s.seed),
+        points: s.doses.iter().map(|d| (d.dose, of(d).iter().sum::<f64>() / of(d).len().max(1) as f64)).collect(),
+    };
+    let lines = |id: &str, title: &str, y_axis: &str, of: &dyn Fn(&Dosed) -> &Vec<f64>| Figure::Lines {
+        id: format!("{ID}-{id}"),
+        title: title.into(),
+        x_axis: "dose, units of the layer's residual RMS".into(),
+        y_axis: y_axis.into(),
+        series: steered.iter().map(|s| curve(s, of)).collect(),
+    };
+    vec![
+        lines(
+            "tokens",
+            &format!("Length by dose ({} random directions beside)", c.random_directions),
+            "mean tokens",
+            &|d| &d.tokens,
+        ),
+        lines("accuracy", "Accuracy by dose", "accuracy", &|d| &d.correct),
+    ]
+}
