@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use self::args::*;
 use self::columns::{Paired, RowArgs, outcomes};
 use super::Usage;
-use crate::stats::{self as s, BootstrapInterval, Design, OrderGroup, PairedTable, Resampling, StatResult};
+use crate::stats::{self as s, Design, OrderGroup, PairedTable, Resampling, StatResult};
 
 pub use self::args::Args;
 
 mod args;
 mod columns;
+mod models;
 #[cfg(test)]
 mod tests;
 
@@ -77,12 +78,7 @@ fn evaluate(args: &Args) -> Boxed<Value> {
         }
         Test::TostLogRatio { rows, margin, alpha } => paired(rows, |p| s::tost_log_ratio(&p.x, &p.y, *margin, *alpha))?,
         Test::ClusterBootstrap { data, resample, interval } => {
-            let kind = match interval {
-                IntervalKind::Percentile => BootstrapInterval::Percentile,
-                IntervalKind::Bca => BootstrapInterval::Bca,
-                IntervalKind::Studentised => BootstrapInterval::Studentised,
-            };
-            data.with(|v, c| s::cluster_bootstrap_mean(v, c, kind, &resample.at(level)))?
+            data.with(|v, c| s::cluster_bootstrap_mean(v, c, (*interval).into(), &resample.at(level)))?
         }
         Test::HierarchicalBootstrap { data, resample, seed_column, nested, fixed_seeds } => {
             let cluster = data.cluster.as_deref().ok_or_else(|| Usage("give --cluster COLUMN, the prompt".into()))?;
@@ -100,6 +96,7 @@ fn evaluate(args: &Args) -> Boxed<Value> {
                 None => show(s::auroc(&a, &truth, level)?)?,
             }
         }
+        Test::Model(model) => model.evaluate(level)?,
         Test::Holm { p, alpha } => show(s::holm(p, *alpha)?)?,
         Test::Invariance { monitored, neutral, unmonitored } => json!({
             "test": "invariance",
@@ -233,6 +230,7 @@ impl Clustered {
 }
 
 impl Resample {
+    /// Options of a resampling at this level.
     fn at(&self, level: f64) -> Resampling {
         Resampling { resamples: self.resamples, seed: self.seed, level }
     }

@@ -1,4 +1,5 @@
-//! Statistics of the battery: paired tests, intervals, equivalence, resampling, AUROC, multiplicity and power.
+//! Statistics of the battery: paired tests, intervals, equivalence, resampling, AUROC, multiplicity and power; linear probes,
+//! permutation over layers, survival, change points, dose and response.
 //!
 //! Every test is a plain function on slices or counts that returns a [`StatResult`]; nothing here knows the engine.
 //!
@@ -11,36 +12,60 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+mod changepoint;
+mod crossval;
 mod dist;
+mod dose;
 mod equivalence;
 #[cfg(test)]
 mod golden_tests;
+mod logistic;
+mod matrix;
 mod multiplicity;
 mod paired;
+mod permutation;
 mod power;
+mod probe;
+#[cfg(test)]
+mod probe_golden_tests;
 #[cfg(test)]
 mod property_tests;
 mod proportions;
 mod ranks;
 mod resample;
+mod seeds;
+#[cfg(test)]
+mod simulation_tests;
 mod study;
+mod survival;
 mod ttest;
 mod wilcoxon;
 
+pub use changepoint::{Onset, OnsetInterval, change_point, persistent_crossing};
+pub use crossval::{
+    FoldSkill, Folds, Skill, fold_auroc, grouped_folds, stratified_auroc, stratified_spearman, study_folds,
+};
 pub use dist::quantile;
+pub use dose::{against_random, dose_response};
 pub use equivalence::{tost_cluster_mean, tost_log_ratio, tost_one_sample, tost_paired, tost_paired_proportions};
+pub use logistic::{LinearFit, logistic, ridge};
+pub use matrix::{Features, Scaler};
 pub use multiplicity::{Design, Holm, groups_needed, holm, smallest_p};
 pub use paired::{
     McNemar, OrderGroup, PairedTable, agreement, mainland_gart, mcnemar, newcombe_paired, tango, tango_test,
 };
+pub use permutation::{Exchange, LayerSkill, MaxStatistic, max_statistic, spearman};
 pub use power::{n_for_mcnemar, n_for_paired_t, n_for_tost, power_mcnemar, power_paired_t, power_tost};
+pub use probe::{OutOfFold, RidgeProbe, StudyProbe, logistic_out_of_fold, study_probe};
 pub use proportions::{fisher_exact, newcombe, two_proportion_z, wilson};
 pub use ranks::{auroc, delong_compare, mann_whitney};
 pub use resample::{
     BootstrapInterval, PromptDraw, Resampling, cluster_bootstrap, cluster_bootstrap_mean, cluster_codes,
     hierarchical_bootstrap, sign_flip,
 };
+pub use seeds::{SEEDS_FOR_SIGN, seed_effects};
 pub use study::{cue_ratio, invariance_score};
+pub use survival::{SurvivalStep, kaplan_meier, log_rank, restricted_mean, restricted_mean_difference};
 pub use ttest::{
     Summary, cluster_t, describe, paired_t, student_t, student_t_from_summary, t_interval, t_interval_from_summary,
     welch_t, welch_t_from_summary,
@@ -72,11 +97,22 @@ pub enum StatsError {
     #[error("{what} is {value}; allowed: {allowed}")]
     OutOfRange { what: &'static str, value: f64, allowed: &'static str },
     /// A ranking measure asked of one class: undefined, not 0.5.
-    #[error("{positive} positive and {negative} negative labels: AUROC needs both classes and is undefined, not 0.5")]
+    #[error(
+        "{positive} positive and {negative} negative labels: both classes are needed; an AUROC is undefined, not 0.5"
+    )]
     OneClass { positive: usize, negative: usize },
     /// The resampled statistic could not be computed often enough to give an interval.
     #[error("{failed} of {resamples} resamples gave no finite statistic; too few clusters carry information")]
     Resampling { failed: usize, resamples: usize },
+    /// An iteration stopped before its gradient was small, or its system was singular.
+    #[error(
+        "{what}: no convergence after {steps} steps (relative gradient {gradient:.1e}); lower C or raise the penalty, and \
+         look for features of extreme size"
+    )]
+    NotConverged { what: &'static str, steps: usize, gradient: f64 },
+    /// A unit that must lie whole inside one part lies in two.
+    #[error("{what}: row {index} belongs to a group whose other rows differ; give every row of a group the same one")]
+    Straddles { what: &'static str, index: usize },
 }
 
 /// `Result` of this floor.

@@ -24,7 +24,7 @@ impl Default for Resampling {
 }
 
 impl Resampling {
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         check_open_unit("level", self.level)?;
         if (99..=10_000_000).contains(&self.resamples) {
             return Ok(());
@@ -32,7 +32,7 @@ impl Resampling {
         Err(StatsError::OutOfRange { what: "resamples", value: self.resamples as f64, allowed: "99 to 10,000,000" })
     }
 
-    fn rng(&self) -> ChaCha8Rng {
+    pub(super) fn rng(&self) -> ChaCha8Rng {
         ChaCha8Rng::seed_from_u64(self.seed)
     }
 }
@@ -90,7 +90,7 @@ pub(super) fn group(values: &[f64], clusters: &[usize]) -> Vec<Cluster> {
 }
 
 /// Uniform index below `n` by widening multiplication; its bias is below n / 2^64.
-fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
+pub(super) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
     ((u128::from(rng.next_u64()) * n as u128) >> 64) as usize
 }
 
@@ -102,7 +102,7 @@ fn tail_p(draws: &[f64]) -> f64 {
 }
 
 /// Percentile limits of sorted draws.
-fn percentile_limits(sorted: &[f64], level: f64) -> (f64, f64) {
+pub(super) fn percentile_limits(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
     (sorted_quantile(sorted, tail), sorted_quantile(sorted, 1.0 - tail))
 }

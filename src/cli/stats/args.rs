@@ -3,7 +3,8 @@
 use clap::{Subcommand, ValueEnum};
 
 use super::columns::RowArgs;
-use crate::stats::{self as s, McNemar};
+use super::models::Model;
+use crate::stats::{self as s, BootstrapInterval, McNemar};
 
 /// Options of `probity stats`.
 #[derive(Debug, clap::Args)]
@@ -122,6 +123,16 @@ pub(super) enum IntervalKind {
     Percentile,
     Bca,
     Studentised,
+}
+
+impl From<IntervalKind> for BootstrapInterval {
+    fn from(kind: IntervalKind) -> Self {
+        match kind {
+            IntervalKind::Percentile => Self::Percentile,
+            IntervalKind::Bca => Self::Bca,
+            IntervalKind::Studentised => Self::Studentised,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -293,6 +304,8 @@ pub(super) enum Test {
         #[arg(long)]
         positive: Option<String>,
     },
+    #[command(flatten)]
+    Model(Model),
     /// Holm's adjustment of a family of p values
     Holm {
         #[arg(long, value_delimiter = ',', required = true)]

@@ -234,6 +234,76 @@ impl RowArgs {
     }
 }
 
+/// Rows of a file, read column by column.
+pub struct Columns<'a> {
+    reader: Reader<'a>,
+    rows: Vec<Row>,
+}
+
+impl RowArgs {
+    /// Access to any column of the rows kept.
+    pub fn columns(&self) -> Boxed<Columns<'_>> {
+        let (reader, rows) = self.open()?;
+        Ok(Columns { reader, rows })
+    }
+}
+
+impl Columns<'_> {
+    /// Numbers, with `--log` and `--at-least` applied.
+    pub fn numbers(&self, column: &str) -> Result<Vec<f64>, ColumnError> {
+        self.rows.iter().map(|row| self.reader.number(row, column)).collect()
+    }
+
+    /// Numbers as they stand.
+    pub fn plain(&self, column: &str) -> Result<Vec<f64>, ColumnError> {
+        let one = |row| self.reader.plain(row, column, self.reader.field(row, column)?);
+        self.rows.iter().map(one).collect()
+    }
+
+    /// Truth of a column, or whether it has the value `positive`.
+    pub fn truths(&self, column: &str, positive: Option<&str>) -> Result<Vec<bool>, ColumnError> {
+        let one = |row| match positive {
+            Some(value) => Ok(text_of(self.reader.field(row, column)?) == value),
+            None => self.reader.truth(row, column),
+        };
+        self.rows.iter().map(one).collect()
+    }
+
+    /// Values as codes 0, 1, ... in order of first appearance.
+    pub fn codes(&self, column: &str) -> Result<Vec<usize>, ColumnError> {
+        let names: Result<Vec<String>, _> =
+            self.rows.iter().map(|r| self.reader.field(r, column).map(text_of)).collect();
+        Ok(cluster_codes(&names?))
+    }
+
+    /// Numbers of several columns row by row, lists laid end to end, and how many a row has.
+    pub fn features(&self, columns: &[String]) -> Result<(Vec<f64>, usize), ColumnError> {
+        let (mut out, mut width) = (Vec::new(), 0);
+        for (i, row) in self.rows.iter().enumerate() {
+            let start = out.len();
+            for column in columns {
+                let found = self.reader.field(row, column)?;
+                match found.as_array() {
+                    Some(items) => {
+                        for item in items {
+                            out.push(self.reader.plain(row, column, item)?);
+                        }
+                    }
+                    None => out.push(self.reader.plain(row, column, found)?),
+                }
+            }
+            let here = out.len() - start;
+            if i == 0 {
+                width = here;
+            } else if here != width {
+                let found = &Value::from(format!("part of {here} features, but the first row has {width}"));
+                return Err(self.reader.kind(row, &columns.join(", "), found, "as many numbers in every row"));
+            }
+        }
+        Ok((out, width))
+    }
+}
+
 /// Values that must be 0 or 1.
 pub fn outcomes(values: &[f64]) -> Boxed<Vec<bool>> {
     match values.iter().find(|v| **v != 0.0 && **v != 1.0) {
@@ -278,18 +348,21 @@ impl Reader<'_> {
         ColumnError::Kind { file: self.file.clone(), line: row.line, column: column.into(), found, expected }
     }
 
+    /// A number, true or false, as it stands.
+    fn plain(&self, row: &Row, column: &str, found: &Value) -> Result<f64, ColumnError> {
+        let number = found.as_bool().map(|b| f64::from(u8::from(b))).or_else(|| found.as_f64());
+        number.filter(|v| v.is_finite()).ok_or_else(|| self.kind(row, column, found, "a number, true or false"))
+    }
+
+    /// [`Reader::plain`] with `--log` or `--at-least` applied.
     fn number(&self, row: &Row, column: &str) -> Result<f64, ColumnError> {
         let found = self.field(row, column)?;
-        let number = match found {
-            Value::Bool(b) => Some(f64::from(u8::from(*b))),
-            other => other.as_f64(),
-        };
-        match (number.filter(|v| v.is_finite()), self.args.at_least) {
-            (Some(v), Some(bound)) => Ok(f64::from(u8::from(v >= bound))),
-            (Some(v), None) if !self.args.log => Ok(v),
-            (Some(v), None) if v > 0.0 => Ok(v.ln()),
-            (Some(_), None) => Err(self.kind(row, column, found, "a number above 0, because of --log")),
-            (None, _) => Err(self.kind(row, column, found, "a number, true or false")),
+        let value = self.plain(row, column, found)?;
+        match self.args.at_least {
+            Some(bound) => Ok(f64::from(u8::from(value >= bound))),
+            None if !self.args.log => Ok(value),
+            None if value > 0.0 => Ok(value.ln()),
+            None => Err(self.kind(row, column, found, "a number above 0, because of --log")),
         }
     }
 

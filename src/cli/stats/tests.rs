@@ -129,6 +129,82 @@ fn errors_name_file_line_and_column() {
     assert!(e.contains("nowhere.jsonl"), "{e}");
 }
 
+/// Rows with a feature list, a label, a target, and units.
+fn probe_rows() -> String {
+    let mut state = 5u64;
+    let mut next = move || {
+        state = (state * 1_103_515_245 + 12_345) % (1 << 31);
+        state as f64 / f64::from(1u32 << 30) - 1.0
+    };
+    (0..60).fold(String::new(), |mut text, i| {
+        let x: Vec<f64> = (0..4).map(|_| next()).collect();
+        let y = 2.0 * x[0] + 0.3 * next();
+        let row = serde_json::json!({ "x": x, "extra": next(), "short": y > 0.0, "tokens": (3.0 + y).exp(),
+                                      "family": format!("f{}", i % 2), "prompt": i / 2 * 2 + i % 2, "dose": i % 5, "item": i / 5 });
+        text.push_str(&format!("{row}\n"));
+        text
+    })
+}
+
+#[test]
+fn probes_and_slopes() {
+    let rows = probe_rows();
+    let units = "--stratum family --group prompt";
+    let r = of_rows(&format!("logistic-probe --jsonl FILE --features x,extra --label short {units}"), &rows).unwrap();
+    assert_eq!(r["features"], 5);
+    assert!(r["pooled_auroc"]["value"].as_f64().unwrap() > 0.9, "{r}");
+    assert!(r["by_fold"]["mean"]["value"].as_f64().unwrap() > 0.9, "{r}");
+    let r = of_rows("logistic-probe --jsonl FILE --features x --label short --study", &rows).unwrap();
+    assert!(r["by_fold"]["sd"].is_number() && r["c"].is_number(), "{r}");
+    let line = format!("ridge-probe --jsonl FILE --features x --target tokens --log {units} --resamples 99");
+    let r = of_rows(&line, &rows).unwrap();
+    near(&r["p"], 0.01);
+    assert!(r["spearman"]["value"].as_f64().unwrap() > 0.8, "{r}");
+    let r = of_rows("spearman --jsonl FILE --x extra --y tokens --stratum family --group prompt", &rows).unwrap();
+    assert_eq!(r["details"]["strata"], 2.0);
+    let r = of_rows("dose-response --jsonl FILE --dose dose --response tokens --log --item item", &rows).unwrap();
+    assert_eq!(r["n"], 12);
+    for (line, part) in [
+        ("logistic-probe --jsonl FILE --features x --label family", "--positive"),
+        ("logistic-probe --jsonl FILE --features x --label family --positive f9", "both classes"),
+        ("logistic-probe --jsonl FILE --features family --label short", "\"family\""),
+        ("ridge-probe --jsonl FILE --features x --target tokens --group family", "groups"),
+        ("spearman --jsonl FILE --x extra", "--y"),
+        ("dose-response --jsonl FILE --dose dose --response tokens --item item --cluster dose", "group"),
+    ] {
+        let e = of_rows(line, &rows).unwrap_err().to_string();
+        assert!(e.contains(part), "{line}: {e}");
+    }
+    let ragged = "{\"x\":[1,2],\"y\":true}\n{\"x\":[1],\"y\":false}\n";
+    let e = of_rows("logistic-probe --jsonl FILE --features x --label y", ragged).unwrap_err().to_string();
+    assert!(e.contains("line 2") && e.contains("the first row has 2"), "{e}");
+}
+
+#[test]
+fn break_times_onsets_and_seeds() {
+    let rows = "{\"arm\":\"value\",\"t\":300,\"hit\":false}\n{\"arm\":\"value\",\"t\":300,\"hit\":false}\n\
+                {\"arm\":\"value\",\"t\":275,\"hit\":true}\n{\"arm\":\"control\",\"t\":75,\"hit\":true}\n\
+                {\"arm\":\"control\",\"t\":100,\"hit\":true}\n{\"arm\":\"control\",\"t\":150,\"hit\":true}\n";
+    let times = "--jsonl FILE --time t --broken hit";
+    let r = of_rows(&format!("log-rank {times} --first arm --positive value"), rows).unwrap();
+    near(&r["p"], 0.1);
+    assert!(r["estimate"].as_f64().unwrap() < 0.0);
+    let r = of_rows(&format!("kaplan-meier {times}"), rows).unwrap();
+    assert_eq!((&r["breaks"], r["steps"].as_array().map(Vec::len)), (&Value::from(4), Some(4)));
+    let r = of_rows(&format!("restricted-mean {times} --tau 300 --first arm --positive value"), rows).unwrap();
+    near(&r["estimate"], (300.0 + 300.0 + 275.0 - 75.0 - 100.0 - 150.0) / 3.0);
+    let r = evaluated("change-point --values 1,1.2,0.9,1.1,1,4,4.2,3.9,4,4.1 --least 2", "").unwrap();
+    assert_eq!(r["onset"], 5);
+    let r = evaluated("crossing --values 1,3,1,3,4 --above 2", "").unwrap();
+    assert_eq!(r["index"], 3);
+    assert_eq!(evaluated("crossing --values 1,3,1,3,4 --below 0", "").unwrap()["crossed"], false);
+    let r = evaluated("against-random --slope 0.5 --values 0.1,-0.1,0.05,-0.04,0.02", "").unwrap();
+    near(&r["details"]["p_rank"], 1.0 / 6.0);
+    let r = evaluated("seed-effects --values 0.2,0.5,0.1", "").unwrap();
+    assert_eq!(r["details"]["all_agree"], 1.0);
+    assert!(evaluated("seed-effects", "").unwrap_err().to_string().contains("--values"));
+}
+
 #[test]
 fn the_table_is_readable() {
     let text = table(&evaluated("mcnemar --b 14 --c 11", "").unwrap());
