@@ -115,6 +115,11 @@ impl Folder {
         self.save()
     }
 
+    /// Is the cell done, under whatever key?
+    pub fn done(&self, name: &str) -> bool {
+        self.cells.get(name).is_some_and(|c| c.seconds.is_some())
+    }
+
     fn save_cells(&self) -> Result<()> {
         write_json(&self.dir.join("cells.json"), &self.cells)
     }

@@ -12,9 +12,11 @@ pub mod health;
 pub mod lab;
 pub mod phase;
 pub mod phases;
+pub mod plan;
 pub mod pretrain;
 pub mod record;
 pub mod rows;
+pub mod rules;
 pub mod run;
 pub mod steer;
 pub mod test01_generalisation;
@@ -34,6 +36,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use record::{Health, Outcome, Row, Verdict};
+use rules::Numbers;
 use verdict::StatisticsConfig;
 
 /// What every test needs to know about the run.
@@ -43,8 +46,10 @@ pub struct Context {
     pub seeds: Vec<u64>,
     /// Fewest items a test may rest on.
     pub min_items: usize,
-    /// Fewest items at every check of a phase.
+    /// Fewest items at every check of a training.
     pub min_checked: usize,
+    /// Numbers of the rule table.
+    pub rules: Numbers,
     /// Tests in this run: the smallest Holm threshold is `alpha / tests`.
     pub tests: usize,
     /// Health of the training arms.

@@ -91,7 +91,7 @@ impl Phase {
     }
 
     /// System prompts under which behaviour is measured.
-    fn conditions(self) -> &'static [Condition] {
+    pub fn conditions(self) -> &'static [Condition] {
         use Condition::*;
         match self {
             Phase::Attack(_) | Phase::SupervisedAttack => &[Neutral],
@@ -150,7 +150,7 @@ impl<O: Ops, J: Objective<O>, F: FnMut(&Qwen2<O>, u64) -> Result<()>> Objective<
 }
 
 impl<O: Ops> Lab<'_, O> {
-    fn phase_config(&self, phase: Phase) -> &PhaseConfig {
+    pub fn phase_config(&self, phase: Phase) -> &PhaseConfig {
         match phase {
             Phase::Attack(_) | Phase::SupervisedAttack => &self.config.attack,
             Phase::Cue(..) => &self.config.cue,

@@ -9,10 +9,12 @@ use super::config::{Anchor, Arm, BatteryConfig};
 use super::environment::{Speech, neutral};
 use super::error::{BatteryError, Result};
 use super::evaluate::{self, Wordings};
-use super::folder::{Folder, make_dir, write_json};
+use super::folder::{Folder, make_dir, write_json, write_text};
 use super::lab::{Lab, domain_of, longest};
 use super::phase::{Mapping, Trajectory};
+use super::plan::Plan;
 use super::record::{Manifest, Outcome, Row, Table, TestResult, sha256_hex};
+use super::rules::{self, Rules};
 use super::{
     Context, rows, test01_generalisation, test02_monitoring, test03_probing, test04_counter, test05_anchors,
     test06_steering, test07_cue, test08_seeds,
@@ -51,6 +53,14 @@ pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn
         results.push(lab.test(test)?);
     }
     lab.conclude(results)
+}
+
+/// What [`run`] would do in `dir`. Nothing is trained; the attractor tables are made and shown.
+pub fn plan<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn Reporter) -> Result<Plan> {
+    config.check()?;
+    let mut lab = open(o, config, dir, reporter)?;
+    lab.attractors()?;
+    lab.plan()
 }
 
 /// Trains one arm of `config` into `dir` (its `train/` folder) and returns the finished model's folder.
@@ -100,9 +110,6 @@ pub fn evaluate_one<O: Ops>(
     evaluate::rows(o, &source.load(o, longest, false)?, &job, &hooks, |d, t| reporter.progress("evaluate", d, t))
 }
 
-/// Fewest items at every check of a phase: the study's number.
-const MIN_CHECKED: usize = 50;
-
 /// Folder names of the tests.
 const IDS: [&str; 8] = [
     test01_generalisation::ID,
@@ -116,7 +123,7 @@ const IDS: [&str; 8] = [
 ];
 
 /// Folder name of a test (1 to 8; configurations with another number are refused before).
-fn test_id(number: u32) -> &'static str {
+pub fn test_id(number: u32) -> &'static str {
     IDS[(number.clamp(1, 8) - 1) as usize]
 }
 
@@ -141,6 +148,7 @@ fn open<'a, O: Ops>(
         ("config".to_string(), sha256_hex(text.as_bytes())),
         ("data".to_string(), sha256_hex(items.as_bytes())),
         ("model".to_string(), source.sha256()?),
+        ("rules".to_string(), sha256_hex(rules::TEXT.as_bytes())),
     ]);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let manifest = Manifest {
@@ -161,16 +169,19 @@ fn open<'a, O: Ops>(
         seconds: BTreeMap::new(),
     };
     let folder = Folder::open(dir, manifest, &text)?;
+    write_text(&dir.join("rules.toml"), rules::TEXT)?;
     Ok(Lab { o, config, source, chat, domain, positions, folder, reporter: RefCell::new(reporter) })
 }
 
 impl<O: Ops> Lab<'_, O> {
     fn context(&self) -> Result<Context> {
+        let rules = Rules::built_in()?.numbers;
         Ok(Context {
             statistics: self.config.statistics.clone(),
             seeds: self.config.seeds.clone(),
             min_items: self.config.min_items,
-            min_checked: self.config.min_items.min(MIN_CHECKED),
+            min_checked: self.config.min_items.min(rules.checked_items),
+            rules,
             tests: self.config.tests.len(),
             training: self.training_health()?,
             key: self.folder.manifest.key(),
@@ -243,7 +254,7 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// The arms of a test that this run has.
-    fn present(&self, arms: &[Arm]) -> Vec<Arm> {
+    pub fn present(&self, arms: &[Arm]) -> Vec<Arm> {
         arms.iter().copied().filter(|a| self.arms().contains(a)).collect()
     }
 

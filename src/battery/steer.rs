@@ -6,6 +6,7 @@ use super::evaluate::{self, Job, Wordings};
 use super::folder::{key_of, make_dir, read_json, write_json};
 use super::lab::Lab;
 use super::record::Row;
+use super::rules::Rules;
 use super::test03_probing::Probed;
 use super::test06_steering::{Dosed, ID, Steered, direction, random_direction, slope_between};
 use crate::domain::{Condition, Domain, Item, Split};
@@ -61,7 +62,7 @@ impl<O: Ops> Lab<'_, O> {
             s.doses.push(bench.dosed(&model, layer, own, dose, rms, items, s.arm)?);
             self.reporter.borrow_mut().progress(&format!("steer {}", s.arm.name()), i + 1, doses.len());
         }
-        let range = s.preserving();
+        let range = s.preserving(Rules::built_in()?.numbers.keeps_accuracy);
         let (Some(&low), Some(&high)) = (range.first(), range.last()) else { return Ok(()) };
         if low == high {
             return Ok(());

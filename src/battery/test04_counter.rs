@@ -22,9 +22,9 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
     let of = |phase: Phase| attacks.iter().filter(move |(p, _)| *p == phase).map(|(_, t)| t);
     let rl: Vec<(&Trajectory, Vec<Point>)> = of(PHASES[0]).map(|t| (t, points(t, |_| true))).collect();
     for (t, p) in &rl {
-        checks.push(alive(t, p, "the RL attack", matches!(t.arm, Arm::Value | Arm::Control)));
+        checks.push(alive(t, p, "the RL attack", matches!(t.arm, Arm::Value | Arm::Control), &ctx.rules));
     }
-    let broken = rl.iter().filter(|(t, p)| t.arm == Arm::Base && break_index(p).is_some()).count();
+    let broken = rl.iter().filter(|(t, p)| t.arm == Arm::Base && break_index(p, &ctx.rules).is_some()).count();
     checks.push(super::record::Health {
         name: "the attack breaks base".into(),
         ok: broken > 0,
@@ -47,7 +47,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         title: "Counter-training resistance".into(),
         question: "Does the behaviour withstand training against it for longer than behaviour that was never valued?"
             .into(),
-        headline: headline(attacks),
+        headline: headline(attacks, ctx),
         effects: verdict.primary.iter().cloned().collect(),
         verdict,
         n_items: count_distinct(rows.iter().copied(), |r| &r.item),
@@ -62,8 +62,9 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
 
 fn decide(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Result<Verdict> {
     let c = &ctx.statistics;
-    let of =
-        |arm: Arm| -> Vec<(f64, bool)> { rl.iter().filter(|(t, _)| t.arm == arm).map(|(_, p)| survival(p)).collect() };
+    let of = |arm: Arm| -> Vec<(f64, bool)> {
+        rl.iter().filter(|(t, _)| t.arm == arm).map(|(_, p)| survival(p, &ctx.rules)).collect()
+    };
     let value = of(Arm::Value);
     let mut tested = Vec::new();
     for arm in [Arm::Control, Arm::ValueSft] {
@@ -144,7 +145,7 @@ fn choose(n: u32, k: u32) -> f64 {
 }
 
 /// The study's flip: first check whose greedy mean exceeds twice the model's own at step 0.
-fn headline(attacks: &[(Phase, Trajectory)]) -> Headline {
+fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Headline {
     let columns = [
         "attack",
         "arm",
@@ -166,7 +167,7 @@ fn headline(attacks: &[(Phase, Trajectory)]) -> Headline {
         let p = points(t, |_| true);
         let (Some(first), Some(last)) = (p.first(), p.last()) else { continue };
         let flip = p.iter().find(|x| x.greedy_tokens > 2.0 * first.greedy_tokens).map(|x| x.step);
-        let lasting = break_index(&p).map(|i| dose(&p, i));
+        let lasting = break_index(&p, &ctx.rules).map(|i| dose(&p, i));
         let or_never = |x: Option<f64>| x.map_or(Cell::Text("never".into()), Cell::Number);
         table.rows.push(vec![
             Cell::Text(phase.name()),

@@ -48,7 +48,7 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     for run in runs.iter().filter(|r| matches!(r.phase, Phase::Faking(Anchor::None))) {
         let p = points(&run.trajectory, |_| true);
-        checks.push(alive(&run.trajectory, &p, &run.phase.name(), true));
+        checks.push(alive(&run.trajectory, &p, &run.phase.name(), true, &ctx.rules));
     }
     let value = gap(runs, Arm::Value, Anchor::None, |r| r.correct);
     checks.push(health::at_least(

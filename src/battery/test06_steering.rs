@@ -19,9 +19,6 @@ pub const ID: &str = "06-steering";
 /// Arms that are steered.
 pub const ARMS: [Arm; 2] = [Arm::Control, Arm::Value];
 
-/// Share of the unsteered accuracy that a dose must keep.
-const KEEPS: f64 = 0.95;
-
 /// Greedy answers under one dose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dosed {
@@ -93,13 +90,13 @@ impl Steered {
         self.doses.iter().find(|d| d.dose == dose)
     }
 
-    /// Doses around 0 that keep [`KEEPS`] of the unsteered accuracy, without a gap.
-    pub fn preserving(&self) -> Vec<f64> {
+    /// Doses around 0 that keep the share `keeps` of the unsteered accuracy, without a gap.
+    pub fn preserving(&self, keeps: f64) -> Vec<f64> {
         let accuracy = |d: &Dosed| d.correct.iter().sum::<f64>() / d.correct.len().max(1) as f64;
         let Some(zero) = self.doses.iter().position(|d| d.dose == 0.0) else { return Vec::new() };
-        let keeps = |d: &Dosed| accuracy(d) >= KEEPS * accuracy(&self.doses[zero]);
-        let up = self.doses[zero..].iter().take_while(|d| keeps(d)).count();
-        let down = self.doses[..zero].iter().rev().take_while(|d| keeps(d)).count();
+        let kept = |d: &Dosed| accuracy(d) >= keeps * accuracy(&self.doses[zero]);
+        let up = self.doses[zero..].iter().take_while(|d| kept(d)).count();
+        let down = self.doses[..zero].iter().rev().take_while(|d| kept(d)).count();
         self.doses[zero - down..zero + up].iter().map(|d| d.dose).collect()
     }
 
@@ -128,7 +125,7 @@ pub fn result(steered: &[Steered], c: &SteerConfig, ctx: &Context) -> Result<Tes
     let items = steered.first().map_or(0, |s| s.items.len());
     checks.push(health::at_least("items to steer", items, ctx.min_checked));
     for s in steered {
-        let kept = s.preserving();
+        let kept = s.preserving(ctx.rules.keeps_accuracy);
         checks.push(super::record::Health {
             name: format!("doses that keep the accuracy, {}, seed {}", s.arm.name(), s.seed),
             ok: kept.len() >= 2,
@@ -137,7 +134,7 @@ pub fn result(steered: &[Steered], c: &SteerConfig, ctx: &Context) -> Result<Tes
                 "{} of {} doses keep {:.0} % of the unsteered accuracy",
                 kept.len(),
                 s.doses.len(),
-                100.0 * KEEPS
+                100.0 * ctx.rules.keeps_accuracy
             ),
         });
     }
@@ -176,7 +173,7 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
     let mut slopes = [0.0f64; 2];
     for (n, (v, k)) in value.iter().zip(control).enumerate() {
         // The random cloud was measured at the ends of the range, so its competitor is too.
-        let range = v.preserving();
+        let range = v.preserving(ctx.rules.keeps_accuracy);
         let (Some(low), Some(high)) = (range.first().and_then(|d| v.at(*d)), range.last().and_then(|d| v.at(*d)))
         else {
             continue;
@@ -187,7 +184,7 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
             smallest = smallest.max(against.details.get("smallest_p_rank").copied().unwrap_or(0.0));
         }
         for (s, slot) in [(v, 0), (k, 1)] {
-            let doses = s.preserving();
+            let doses = s.preserving(ctx.rules.keeps_accuracy);
             let (mut dose, mut log, mut item, mut cluster) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             let codes = cluster_codes(&s.canonical);
             for d in &doses {
@@ -211,7 +208,8 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
                 margin: None,
             });
         }
-        let (a, b) = (v.slopes(&v.preserving()), k.slopes(&k.preserving()));
+        let (a, b) =
+            (v.slopes(&v.preserving(ctx.rules.keeps_accuracy)), k.slopes(&k.preserving(ctx.rules.keeps_accuracy)));
         difference.values.extend(a.iter().zip(&b).map(|(a, b)| a - b));
         difference.clusters.extend(cluster_codes(&v.canonical));
         difference.seeds.extend(a.iter().map(|_| n));

@@ -54,7 +54,7 @@ fn onset(t: &Trajectory, mapping: Mapping, ctx: &Context) -> Result<(f64, bool, 
 pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     for (mapping, t) in runs {
-        checks.push(alive(t, &points(t, |_| true), &phase(*mapping).name(), true));
+        checks.push(alive(t, &points(t, |_| true), &phase(*mapping).name(), true, &ctx.rules));
     }
     let items = runs.first().and_then(|(_, t)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));
     checks.push(health::at_least("items at every check", items, ctx.min_checked));

@@ -9,9 +9,6 @@ use crate::stats::{describe, t_interval};
 
 pub const ID: &str = "08-seeds";
 
-/// Seeds below which no sign can be called the same in all.
-const FEWEST_SEEDS: usize = 5;
-
 /// Mean paired difference of every seed, `value − control`, over the items that pass.
 fn by_seed(rows: &[Row], measure: Measure, seeds: &[u64], held_out: bool) -> Vec<f64> {
     let side = |arm| Side { arm, condition: "neutral" };
@@ -31,7 +28,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     let (length, trained) = (effects_of(Measure::LogTokens, true), effects_of(Measure::LogTokens, false));
     let accuracy = effects_of(Measure::Correct, true);
     let mut checks = ctx.training.clone();
-    checks.push(health::at_least("seeds", n, FEWEST_SEEDS));
+    checks.push(health::at_least("seeds", n, ctx.rules.fewest_seeds));
 
     let mut table = Table {
         title: "Effect of the value reward by seed (value − control)".into(),
@@ -74,7 +71,10 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     };
     let verdict = match super::blocking(&checks) {
         Some(reason) => Verdict {
-            would_change: format!("At least {FEWEST_SEEDS} seeds; with fewer, equal signs are no surprise."),
+            would_change: format!(
+                "At least {} seeds; with fewer, equal signs are no surprise.",
+                ctx.rules.fewest_seeds
+            ),
             ..super::not_tested(reason)
         },
         None => decide(&length, ctx)?,

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Context;
 use super::config::{Anchor, BatteryConfig};
 use super::record::{Decoding, Manifest, Outcome, Row, Table, TestResult};
+use super::rules::Rules;
 use super::run::{Reporter, run};
 use super::verdict::StatisticsConfig;
 use crate::cpu::Cpu;
@@ -67,6 +68,7 @@ pub fn context(min_items: usize) -> Context {
         seeds: vec![42],
         min_items,
         min_checked: min_items,
+        rules: Rules::built_in().unwrap().numbers,
         tests: 2,
         training: Vec::new(),
         key: "key".into(),

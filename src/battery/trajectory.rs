@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 
 use super::phase::{Check, Trajectory};
 use super::record::{Decoding, Health, Row, Series};
-use crate::stats::cluster_codes;
-
-/// Checks in a row that a break must hold for.
-pub const PERSISTENT: usize = 2;
-/// Share of zero-variance groups above which a gradient counts as dead.
-const DEAD: f64 = 0.9;
+use super::rules::Numbers;
+use crate::stats::{cluster_codes, persistent_crossing};
 
 /// Behaviour at one check.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,15 +42,11 @@ pub fn points(t: &Trajectory, pass: impl Fn(&Row) -> bool) -> Vec<Point> {
     t.checks.iter().map(at).collect()
 }
 
-/// Index of the first check whose condition holds there and at the checks after it, [`PERSISTENT`] in all.
-pub fn persistent(holds: &[bool]) -> Option<usize> {
-    holds.windows(PERSISTENT).position(|w| w.iter().all(|h| *h))
-}
-
-/// Where mean sampled tokens stay beyond twice their value before the first step.
-pub fn break_index(points: &[Point]) -> Option<usize> {
-    let limit = 2.0 * points.first()?.tokens;
-    persistent(&points.iter().map(|p| p.tokens > limit).collect::<Vec<_>>())
+/// Where mean sampled tokens stay beyond a multiple of their value before the first step.
+pub fn break_index(points: &[Point], rules: &Numbers) -> Option<usize> {
+    let limit = rules.break_ratio * points.first()?.tokens;
+    let tokens: Vec<f64> = points.iter().map(|p| p.tokens).collect();
+    persistent_crossing(&tokens, rules.persistent_checks, |t| t > limit)
 }
 
 /// Distance covered up to a check: the largest so far, since a dose is not taken back.
@@ -63,21 +55,21 @@ pub fn dose(points: &[Point], index: usize) -> f64 {
 }
 
 /// Break or end of a phase on the dose axis: `(dose, broke)`; an unbroken phase is censored at its end.
-pub fn survival(points: &[Point]) -> (f64, bool) {
-    match break_index(points) {
+pub fn survival(points: &[Point], rules: &Numbers) -> (f64, bool) {
+    match break_index(points, rules) {
         Some(i) => (dose(points, i), true),
         None => (dose(points, points.len().saturating_sub(1)), false),
     }
 }
 
 /// Was there anything to learn from, and did the weights move?
-pub fn alive(t: &Trajectory, points: &[Point], what: &str, fatal: bool) -> Health {
+pub fn alive(t: &Trajectory, points: &[Point], what: &str, fatal: bool, rules: &Numbers) -> Health {
     let moved = points.last().map_or(0.0, |p| p.kl);
-    let dead = t.zero_std.is_some_and(|z| z > DEAD);
+    let dead = t.zero_std.is_some_and(|z| z > rules.dead_gradient);
     let share = t.zero_std.map_or("supervised".to_string(), |z| format!("{:.0} % zero-variance groups", 100.0 * z));
     Health {
         name: format!("gradient of {what}, {}, seed {}", t.arm.name(), t.seed),
-        ok: !dead && moved > 1e-3,
+        ok: !dead && moved > rules.least_moved,
         fatal,
         detail: format!(
             "{share}; moved {moved:.3} nats per completion in {} steps",
@@ -125,6 +117,7 @@ pub fn mean(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rules::Rules;
     use super::*;
 
     fn point(step: u64, kl: f64, tokens: f64) -> Point {
@@ -136,10 +129,10 @@ mod tests {
         let tokens = [10.0, 21.0, 19.0, 22.0, 25.0, 12.0];
         let kl = [0.0, 0.5, 0.3, 0.4, 0.9, 1.0];
         let p: Vec<Point> = (0..6).map(|i| point(i as u64, kl[i], tokens[i])).collect();
-        assert_eq!(break_index(&p), Some(3));
-        assert_eq!(survival(&p), (0.5, true));
-        assert_eq!(survival(&p[..3]), (0.5, false));
-        assert_eq!(survival(&[]), (0.0, false));
-        assert_eq!(persistent(&[true, false, true]), None);
+        let rules = Rules::built_in().unwrap().numbers;
+        assert_eq!(break_index(&p, &rules), Some(3));
+        assert_eq!(survival(&p, &rules), (0.5, true));
+        assert_eq!(survival(&p[..3], &rules), (0.5, false));
+        assert_eq!(survival(&[], &rules), (0.0, false));
     }
 }

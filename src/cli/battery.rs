@@ -10,9 +10,10 @@ use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
-use crate::battery::config::BatteryConfig;
+use crate::battery::config::{Arm, BatteryConfig};
+use crate::battery::plan::Plan;
 use crate::battery::record::{Cell, Outcome, Table, TestResult};
-use crate::battery::run::{Reporter, run as battery};
+use crate::battery::run::{Reporter, plan, run as battery};
 use crate::config;
 use crate::ops::Ops;
 use crate::report;
@@ -38,9 +39,15 @@ pub struct Args {
     /// Seeds instead of the configuration's
     #[arg(long, value_delimiter = ',')]
     seeds: Option<Vec<u64>>,
-    /// Tests instead of the configuration's
+    /// Tests instead of the configuration's, e.g. 1,4
     #[arg(long, value_delimiter = ',')]
     tests: Option<Vec<u32>>,
+    /// Arms instead of the configuration's: control, value, value-sft, prompted, opposite (base is always there)
+    #[arg(long, value_delimiter = ',')]
+    arms: Option<Vec<String>>,
+    /// Print cells, estimated time and memory, attractor tables and what each test could show; train nothing
+    #[arg(long)]
+    plan: bool,
     #[arg(long, value_enum, default_value = "auto")]
     progress: Progress,
     /// Print the results as JSON
@@ -76,10 +83,25 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     if let Some(t) = args.tests {
         config.tests = t;
     }
+    if let Some(names) = args.arms {
+        let arm = |name: &String| {
+            let known = Arm::of_name(name).filter(|a| *a != Arm::Base);
+            known.ok_or_else(|| {
+                let all: Vec<&str> = Arm::ALL[1..].iter().map(|a| a.name()).collect();
+                super::Usage(format!("--arms {name}: expected one of {}", all.join(", ")))
+            })
+        };
+        config.arms = names.iter().map(arm).collect::<Result<_, _>>()?;
+    }
     config.check()?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
     let clock = Instant::now();
     let screen = Screen::new(args.progress, args.json);
+    if args.plan {
+        let plan = args.device.run(Planned { config: &config, dir: &dir, screen })?;
+        super::print(&if args.json { format!("{:#}\n", json!(plan)) } else { show(&plan) });
+        return Ok(0);
+    }
     let results = args.device.run(Run { config: &config, dir: &dir, screen })?;
     let page = report::write(&dir)?;
     if args.json {
@@ -121,6 +143,53 @@ impl Job for Run<'_> {
         self.screen.say(&format!("run folder: {}", self.dir.display()));
         Ok(battery(o, self.config, self.dir, &mut self.screen)?)
     }
+}
+
+struct Planned<'a> {
+    config: &'a BatteryConfig,
+    dir: &'a Path,
+    screen: Screen,
+}
+
+impl Job for Planned<'_> {
+    type Out = Plan;
+    fn run<O: Ops>(mut self, o: &O) -> Result<Plan, Box<dyn Error>> {
+        self.screen.say(&format!("device: {}", o.device_name()));
+        Ok(plan(o, self.config, self.dir, &mut self.screen)?)
+    }
+}
+
+fn show(plan: &Plan) -> String {
+    let time = |s: f64| if s < 90.0 { format!("{s:.0} s") } else { format!("{:.0} min", s / 60.0) };
+    let mut cells = Table {
+        title: "Cells, in their order".into(),
+        columns: ["cell", "time"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for c in &plan.cells {
+        let when = if c.done { "done".to_string() } else { time(c.seconds) };
+        cells.rows.push(vec![Cell::Text(c.name.clone()), Cell::Text(when)]);
+    }
+    let mut tests = Table {
+        title: "What each test could show".into(),
+        columns: ["test", "smallest p", "Holm threshold", "design"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for t in &plan.tests {
+        tests.rows.push(vec![
+            Cell::Text(t.number.to_string()),
+            Cell::Text(format!("{:.2e}", t.smallest_p)),
+            Cell::Text(format!("{:.4}", t.threshold)),
+            Cell::Text(if t.enough { "large enough" } else { "too small: will be \"not tested\"" }.into()),
+        ]);
+    }
+    format!(
+        "{}\n{}\nTime on this device: about {}. Memory: about {:.2} GiB.\n",
+        text_table(&cells),
+        text_table(&tests),
+        time(plan.seconds),
+        plan.memory_bytes as f64 / (1u64 << 30) as f64
+    )
 }
 
 /// Progress of a battery on standard error.

@@ -1,0 +1,297 @@
+//! What a battery will do, before it does it: cells with their time and memory on this device, and what each test could show.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::arms::state;
+use super::config::{Anchor, Arm};
+use super::environment::{Speech, neutral};
+use super::error::Result;
+use super::lab::Lab;
+use super::phases::PhaseConfig;
+use super::rules::Rules;
+use super::{test04_counter, test05_anchors, test06_steering, test07_cue};
+use crate::domain::{Domain, Split};
+use crate::generate::{GenerateConfig, Request, generate};
+use crate::model::hooks::HookSet;
+use crate::model::params::specs;
+use crate::ops::{Ops, Sampling};
+use crate::stats::{Design, smallest_p};
+use crate::train::accumulate::{Example, accumulate, score, zero};
+
+/// One piece of work.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedCell {
+    pub name: String,
+    /// Estimated wall time; 0 when it is done.
+    pub seconds: f64,
+    pub done: bool,
+}
+
+/// What a test could show with this design.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlannedTest {
+    pub number: u32,
+    /// Smallest p that its primary test can give.
+    pub smallest_p: f64,
+    /// What Holm asks of the first claim of the battery.
+    pub threshold: f64,
+    pub enough: bool,
+}
+
+/// `probity battery --plan`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    pub cells: Vec<PlannedCell>,
+    pub tests: Vec<PlannedTest>,
+    /// Device memory at the widest moment: weights, gradients, moments, anchor, start model, activations.
+    pub memory_bytes: u64,
+    pub seconds: f64,
+}
+
+/// Tokens per second of this model on this device.
+struct Rates {
+    train: f64,
+    score: f64,
+    decode: f64,
+}
+
+/// Tokens of one piece of work.
+#[derive(Clone, Copy, Default)]
+struct Tokens {
+    train: f64,
+    score: f64,
+    decode: f64,
+}
+
+impl Rates {
+    fn seconds(&self, t: Tokens) -> f64 {
+        t.train / self.train + t.score / self.score + t.decode / self.decode
+    }
+}
+
+impl<O: Ops> Lab<'_, O> {
+    /// The plan of this run. Nothing is trained; three short measurements give the speed.
+    pub fn plan(&self) -> Result<Plan> {
+        let c = self.config;
+        let rates = self.rates()?;
+        let speech = Speech { chat: &self.chat };
+        let test = self.domain.items(Split::Test);
+        let lengths = test.iter().map(|i| Ok(speech.prompt(neutral(&self.domain), &i.prompt)?.1.len() as f64));
+        let prompt = lengths.collect::<Result<Vec<f64>>>()?.iter().sum::<f64>() / test.len().max(1) as f64;
+        // Answers are taken to fill half of the limit.
+        let answer = c.grpo.max_completion_length as f64 / 2.0;
+        let asked = c.evaluate.max_new_tokens as f64 / 2.0;
+        let rows = |items: usize, prompts: usize, rows: usize| Tokens {
+            score: (items * prompts) as f64 * prompt,
+            decode: (items * rows) as f64 * asked,
+            ..Tokens::default()
+        };
+        let step = |prompts: usize, group: usize, anchored: bool| {
+            let decode = (prompts * group) as f64 * answer;
+            let train = prompts as f64 * prompt + decode;
+            Tokens { train, decode, score: prompts as f64 * prompt + if anchored { train } else { 0.0 } }
+        };
+        let times = |t: Tokens, n: f64| Tokens { train: t.train * n, score: t.score * n, decode: t.decode * n };
+        let mut cells: Vec<(String, Tokens)> = Vec::new();
+        let per_item = c.evaluate.samples as usize + usize::from(c.evaluate.greedy);
+        for &seed in &c.seeds {
+            for &arm in c.arms.iter().filter(|a| a.trained()) {
+                let work = match arm.reward() {
+                    Some(_) => {
+                        let one = step(c.grpo.prompts_per_step, c.grpo.num_generations, c.anchor != Anchor::None);
+                        times(one, c.run.max_steps as f64)
+                    }
+                    None => Tokens {
+                        train: (c.sft.max_steps as usize * c.sft.examples) as f64 * (prompt + 4.0),
+                        ..Tokens::default()
+                    },
+                };
+                cells.push((format!("train {} seed {seed}", arm.name()), work));
+            }
+        }
+        let conditions = self.domain.cues().conditions().len();
+        for (number, id) in (1u32..=8).map(|n| (n, super::run::test_id(n))) {
+            if !self.needed(number) {
+                continue;
+            }
+            for &seed in &c.seeds {
+                match number {
+                    1 | 2 => {
+                        for arm in self.arms() {
+                            let asked = if number == 1 { 1 } else { conditions };
+                            let prompts = if number == 1 { 1 } else { conditions * per_item };
+                            let name = format!("tests/{id}/{}/seed-{seed}", arm.name());
+                            cells.push((name, rows(test.len(), prompts, asked * per_item)));
+                        }
+                    }
+                    4 => {
+                        for arm in self.present(&test04_counter::ARMS) {
+                            for phase in test04_counter::PHASES {
+                                self.planned_phase(&mut cells, phase, arm, seed, &c.attack, &step, &rows);
+                            }
+                        }
+                    }
+                    5 => {
+                        for anchor in Anchor::ALL {
+                            for phase in test05_anchors::phases(anchor) {
+                                for arm in self.present(&test05_anchors::ARMS) {
+                                    let config = self.phase_config(phase);
+                                    self.planned_phase(&mut cells, phase, arm, seed, config, &step, &rows);
+                                }
+                            }
+                        }
+                    }
+                    6 => {
+                        let measured = c.steer.doses.len() + 1 + 2 * c.steer.random_directions;
+                        for arm in test06_steering::ARMS {
+                            let name = format!("steer {} seed {seed}", arm.name());
+                            cells.push((name, rows(c.steer.items, measured, measured)));
+                        }
+                    }
+                    7 => {
+                        for mapping in test07_cue::MAPPINGS {
+                            for arm in test07_cue::ARMS {
+                                let phase = test07_cue::phase(mapping);
+                                self.planned_phase(&mut cells, phase, arm, seed, &c.cue, &step, &rows);
+                            }
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        cells.retain(|(name, _)| seen.insert(name.clone()));
+        let cells: Vec<PlannedCell> = cells
+            .into_iter()
+            .map(|(name, work)| {
+                let done = self.folder.done(&name);
+                PlannedCell { seconds: if done { 0.0 } else { rates.seconds(work) }, done, name }
+            })
+            .collect();
+        let seconds = cells.iter().map(|c| c.seconds).sum();
+        Ok(Plan { cells, tests: self.planned_tests(), memory_bytes: self.memory(), seconds })
+    }
+
+    /// Tests that are asked for, and those whose rows they rest on.
+    fn needed(&self, test: u32) -> bool {
+        let asked = |n: u32| self.config.tests.contains(&n);
+        asked(test) || (test == 1 && [3, 6, 8].into_iter().any(asked))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn planned_phase(
+        &self,
+        cells: &mut Vec<(String, Tokens)>,
+        phase: super::phase::Phase,
+        arm: Arm,
+        seed: u64,
+        c: &PhaseConfig,
+        step: &dyn Fn(usize, usize, bool) -> Tokens,
+        rows: &dyn Fn(usize, usize, usize) -> Tokens,
+    ) {
+        let one = step(c.prompts_per_step, c.num_generations, c.beta > 0.0);
+        let per_item = c.samples as usize + 1;
+        let conditions = phase.conditions().len();
+        let prompts = if conditions == 1 { 1 } else { conditions * per_item };
+        let checked = rows(c.items, prompts, conditions * per_item);
+        let (steps, checks) = (c.max_steps as f64, c.checks().len() as f64);
+        let work = Tokens {
+            train: one.train * steps,
+            // Every check also scores its rows under two models.
+            score: one.score * steps + checks * (checked.score + 2.0 * (checked.score + checked.decode)),
+            decode: one.decode * steps + checks * checked.decode,
+        };
+        cells.push((format!("{} {} seed {seed}", phase.name(), arm.name()), work));
+    }
+
+    /// Smallest attainable p of every test of the run.
+    fn planned_tests(&self) -> Vec<PlannedTest> {
+        let c = self.config;
+        let threshold = c.statistics.alpha / c.tests.len().max(1) as f64;
+        let resamples = c.statistics.resamples as u64;
+        let items = |n: usize| smallest_p(Design::SignFlip { clusters: n as u64, resamples });
+        let drawn = |n: usize| smallest_p(Design::MonteCarlo { resamples: n as u64 });
+        let over_seeds = |n: usize| smallest_p(Design::Permutation { n1: n as u64, n2: n as u64 });
+        let held_out: Vec<String> = self.domain.families().into_iter().filter(|f| f.1).map(|f| f.0).collect();
+        let test = self.domain.items(Split::Test);
+        let (seeds, fewest) = (c.seeds.len(), Rules::built_in().map_or(usize::MAX, |r| r.numbers.fewest_seeds));
+        let of = |number: u32| match number {
+            1 => items(test.iter().filter(|i| held_out.contains(&i.family)).count()),
+            2 => items(test.len()),
+            3 => drawn(c.probe.permutations),
+            4 | 7 => over_seeds(seeds),
+            5 => items(c.faking.items),
+            6 => drawn(c.steer.random_directions),
+            // A t test has no smallest p; the rule asks for a number of seeds.
+            _ => f64::from(u8::from(seeds < fewest)),
+        };
+        let planned = |&number: &u32| {
+            let smallest_p = of(number);
+            PlannedTest { number, smallest_p, threshold, enough: smallest_p <= threshold }
+        };
+        c.tests.iter().map(planned).collect()
+    }
+
+    /// Bytes at the widest moment of a training: see [`Plan::memory_bytes`].
+    fn memory(&self) -> u64 {
+        let m = &self.source.checkpoint.config;
+        let weights: usize = specs(m).iter().map(|s| s.rows * s.cols).sum();
+        let width = m.num_attention_heads * m.head_dim;
+        let kv = m.num_key_value_heads * m.head_dim;
+        // Stream, two norms, q, k, v, attention, gate, up, product: what a block keeps for its backward.
+        let per_token = m.num_hidden_layers * (4 * m.hidden_size + 2 * width + 2 * kv + 3 * m.intermediate_size);
+        let c = &self.config.grpo;
+        let cache = c.rollout_batch * self.positions * 2 * kv * m.num_hidden_layers;
+        // Weights, gradients, two moments, the anchor and the start model.
+        4 * (6 * weights + (c.micro_batch_tokens * per_token).max(cache)) as u64
+    }
+
+    /// Speed of training, scoring and decoding, measured on work of the size that a step has.
+    fn rates(&self) -> Result<Rates> {
+        let o = self.o;
+        let vocab = self.source.checkpoint.config.vocab_size as u32;
+        let tokens =
+            |n: usize, seed: u32| (0..n as u32).map(|i| (i * 7919 + seed * 104_729) % vocab).collect::<Vec<_>>();
+        let length = self.positions.min(96);
+        let examples: Vec<Example> = (0..16)
+            .map(|i| {
+                let tokens = tokens(length, i);
+                Example { targets: (1..tokens.len()).collect(), tokens }
+            })
+            .collect();
+        let mut state = state(o, self.base()?, self.config.optim.clone())?;
+        let clock = |work: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
+            // The first run compiles kernels and fills pools.
+            work()?;
+            let clock = Instant::now();
+            work()?;
+            Ok(clock.elapsed().as_secs_f64())
+        };
+        let all = (examples.len() * length) as f64;
+        let train = clock(&mut || {
+            zero(o, &mut state.grads)?;
+            accumulate(o, &state.model, &examples, 1.0, self.micro(), &mut state.grads, |_, _, d| d.fill(-1e-3))?;
+            state.optimizer.update(o, &mut state.model, &state.grads, 1)?;
+            Ok(o.sync()?)
+        })?;
+        let model = self.base()?;
+        let scored = clock(&mut || score(o, &model, &examples, 1.0, self.micro()).map(drop).map_err(Into::into))?;
+        let requests: Vec<Request> = (0..4)
+            .map(|i| Request { prompt: tokens(8, i), sequences: (0..16).map(|s| 16 * i + s).collect() })
+            .collect();
+        let settings = GenerateConfig {
+            sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 },
+            repetition_penalty: 1.0,
+            max_new_tokens: 16,
+            stop_ids: Vec::new(),
+            seed: 0,
+            max_batch: 64,
+        };
+        let hooks = HookSet::default();
+        let decode = clock(&mut || generate(o, &model, &requests, &settings, &hooks).map(drop).map_err(Into::into))?;
+        Ok(Rates { train: all / train, score: all / scored, decode: 1024.0 / decode })
+    }
+}
