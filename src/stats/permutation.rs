@@ -9,13 +9,15 @@ use super::crossval::{groups_in_strata, shuffle, stratified_spearman};
 use super::resample::below;
 use super::{Resampling, Result, StatResult, StatsError, check_parallel};
 
+/// Groups that may change places, each its rows.
+type Pool = Vec<Vec<usize>>;
+
 /// What may be exchanged under the null: whole groups of one stratum and one size, their rows in order.
 ///
 /// A group is what was sampled as one unit (the samples of a canonical prompt); a stratum is a family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
-    /// Sets of exchangeable groups, each group its rows.
-    pools: Vec<Vec<Vec<usize>>>,
+    pools: Vec<Pool>,
     rows: usize,
     groups: usize,
 }
@@ -25,7 +27,7 @@ impl Exchange {
     /// Lengths that differ, a group in two strata, no two groups that may change places.
     pub fn new(strata: &[usize], groups: &[usize]) -> Result<Self> {
         let all = groups_in_strata(groups, strata)?;
-        let mut pools: Vec<((usize, usize), Vec<Vec<usize>>)> = Vec::new();
+        let mut pools: Vec<((usize, usize), Pool)> = Vec::new();
         let groups = all.len();
         for (stratum, rows) in all {
             let key = (stratum, rows.len());
@@ -34,7 +36,7 @@ impl Exchange {
                 None => pools.push((key, vec![rows])),
             }
         }
-        let pools: Vec<Vec<Vec<usize>>> = pools.into_iter().map(|p| p.1).filter(|p| p.len() > 1).collect();
+        let pools: Vec<Pool> = pools.into_iter().map(|p| p.1).filter(|p| p.len() > 1).collect();
         if pools.is_empty() {
             return Err(StatsError::TooFew { what: "exchangeable groups in a stratum", n: groups.min(1), need: 2 });
         }

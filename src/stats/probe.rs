@@ -236,21 +236,23 @@ impl RidgeProbe {
     pub fn predict(&self, targets: &[f64]) -> Result<OutOfFold> {
         check_parallel("targets", targets.len(), "rows of the probe", self.n)?;
         check_finite("targets", targets)?;
-        let mut error = vec![vec![0.0f64; self.grid.len()]; self.outer.len()];
+        // Squared error by penalty and outer fold.
+        let mut error = vec![vec![0.0f64; self.outer.len()]; self.grid.len()];
         for (f, g, smoother) in &self.inner {
             let (centre, map) = smoother.centred(targets);
             let in_f = self.outer[*f].rows.len();
-            for i in 0..self.grid.len() {
-                let squares: Vec<f64> =
-                    map(i).iter().zip(&smoother.rows).map(|(v, &row)| (targets[row] - centre - v).powi(2)).collect();
+            for (i, error) in error.iter_mut().enumerate() {
+                let square = |(v, &row): (&f64, &usize)| (targets[row] - centre - v).powi(2);
+                let squares: Vec<f64> = map(i).iter().zip(&smoother.rows).map(square).collect();
                 // Rows of f, predicted without f and g, judge the choice for g, and the other way round.
-                error[*g][i] += sum(squares[..in_f].iter().copied());
-                error[*f][i] += sum(squares[in_f..].iter().copied());
+                let (of_f, of_g) = squares.split_at(in_f);
+                error[*g] += sum(of_f.iter().copied());
+                error[*f] += sum(of_g.iter().copied());
             }
         }
         let mut out = OutOfFold::empty(self.n);
-        for (smoother, error) in self.outer.iter().zip(&error) {
-            let best = (1..error.len()).fold(0, |b, i| if error[i] < error[b] { i } else { b });
+        for (f, smoother) in self.outer.iter().enumerate() {
+            let best = (1..error.len()).fold(0, |b, i| if error[i][f] < error[b][f] { i } else { b });
             let (centre, map) = smoother.centred(targets);
             for (v, &row) in map(best).into_iter().zip(&smoother.rows) {
                 out.set(row, v, centre);

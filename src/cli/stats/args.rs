@@ -305,7 +305,7 @@ pub(super) enum Test {
         positive: Option<String>,
     },
     #[command(flatten)]
-    Model(Model),
+    Model(Box<Model>),
     /// Holm's adjustment of a family of p values
     Holm {
         #[arg(long, value_delimiter = ',', required = true)]

@@ -218,18 +218,10 @@ impl RowArgs {
         label: &str,
         positive: Option<&str>,
     ) -> Boxed<(Vec<f64>, Vec<f64>, Vec<bool>)> {
-        let (reader, rows) = self.open()?;
-        let (mut a, mut b, mut truth) = (Vec::new(), Vec::new(), Vec::new());
-        for row in &rows {
-            a.push(reader.number(row, first)?);
-            if let Some(second) = second {
-                b.push(reader.number(row, second)?);
-            }
-            truth.push(match positive {
-                Some(value) => text_of(reader.field(row, label)?) == value,
-                None => reader.truth(row, label)?,
-            });
-        }
+        let columns = self.columns()?;
+        let a = columns.numbers(first)?;
+        let b = second.map(|c| columns.numbers(c)).transpose()?.unwrap_or_default();
+        let truth = columns.truths(label, positive)?;
         Ok((a, b, truth))
     }
 }
