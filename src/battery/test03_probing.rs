@@ -391,3 +391,85 @@ fn figure(skills: &BTreeMap<Arm, ArmSkill>, band: Option<f64>) -> Figure {
         series,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::context;
+    use super::*;
+
+    /// Uniform in [-1, 1), by hashing.
+    fn noise(i: u64) -> f64 {
+        let mut z = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    }
+
+    /// 120 items of two families. The length has a hidden part, which block 1 of an arm shows with strength `shows`, and, with strength
+    /// `prompt`, a part that the prompt's length tells.
+    fn probed(arm: Arm, shows: f64, prompt: f64) -> Probed {
+        let n = 120u64;
+        let hidden_part = |i: u64| noise(i + 1000);
+        let log_tokens: Vec<f64> =
+            (0..n).map(|i| (i % 2) as f64 + hidden_part(i) + prompt * (i % 12) as f64 + 0.1 * noise(i + 77)).collect();
+        let layer = |l: u64| {
+            let row = |i: u64| {
+                let mut x: Vec<f32> =
+                    (0..6).map(|j| noise(i * 64 + j * 7 + l * 100_003 + arm as u64 * 31) as f32).collect();
+                if l == 1 {
+                    x[2] += (shows * hidden_part(i) * 5.0) as f32;
+                }
+                x
+            };
+            (0..n).flat_map(row).collect::<Vec<f32>>()
+        };
+        let activations = Activations { items: n as usize, hidden: 6, layers: vec![layer(0), layer(1)] };
+        let first_tokens = log_tokens.iter().map(|l| l.exp().round()).collect();
+        Probed { arm, seed: 42, activations, log_tokens, first_tokens }
+    }
+
+    fn judge(shows: [f64; 3], prompt: f64) -> (Verdict, TestResult) {
+        let prompts: Vec<(String, String, Vec<u32>)> =
+            (0..120usize).map(|i| (format!("family {}", i % 2), format!("item {i}"), vec![1; 5 + i % 12])).collect();
+        let c = ProbeConfig { permutations: 199, ..ProbeConfig::default() };
+        let design = Design::new(&prompts, &c, 0).unwrap();
+        let all: Vec<Probed> = ARMS.into_iter().zip(shows).map(|(a, s)| probed(a, s, prompt)).collect();
+        let mut ctx = context(100);
+        ctx.statistics.resamples = 499;
+        let (r, best) = result(&all, &design, &c, &ctx).unwrap();
+        assert!(best < 2);
+        (r.verdict.clone(), r)
+    }
+
+    #[test]
+    fn outcomes() {
+        // Base, control, value.
+        let (v, r) = judge([0.0, 0.0, 1.0], 0.0);
+        assert_eq!(v.outcome, Outcome::Supports, "{}", v.reason);
+        assert!(r.headline.summary.contains("layer 1"), "{}", r.headline.summary);
+        let (v, _) = judge([1.0, 1.0, 1.0], 0.0);
+        assert_eq!(v.outcome, Outcome::Inconclusive, "{}", v.reason);
+        let (v, _) = judge([1.0, 1.0, 0.0], 0.0);
+        assert_eq!(v.outcome, Outcome::Refutes, "{}", v.reason);
+        let (v, _) = judge([0.0, 0.0, 0.0], 0.0);
+        assert_eq!(v.outcome, Outcome::Inconclusive, "{}", v.reason);
+        // What the prompt's length tells is no skill of the stream.
+        let (v, _) = judge([0.0, 0.0, 0.3], 5.0);
+        assert_eq!(v.outcome, Outcome::Inconclusive, "{}", v.reason);
+    }
+
+    #[test]
+    fn one_length_for_all_is_not_tested_and_undefined() {
+        let prompts: Vec<(String, String, Vec<u32>)> =
+            (0..120usize).map(|i| (format!("family {}", i % 2), format!("item {i}"), vec![1; 5 + i % 12])).collect();
+        let c = ProbeConfig { permutations: 19, ..ProbeConfig::default() };
+        let design = Design::new(&prompts, &c, 0).unwrap();
+        let all: Vec<Probed> = ARMS
+            .into_iter()
+            .map(|a| Probed { log_tokens: vec![2.0; 120], first_tokens: vec![7.0; 120], ..probed(a, 1.0, 0.0) })
+            .collect();
+        let (r, _) = result(&all, &design, &c, &context(100)).unwrap();
+        assert_eq!(r.verdict.outcome, Outcome::NotTested);
+        assert!(r.headline.summary.contains("undefined"), "{}", r.headline.summary);
+    }
+}

@@ -226,3 +226,52 @@ fn figures(runs: &[Run]) -> Vec<Figure> {
         lines("faking", "Faking contrast by anchor", "accuracy, watched − unwatched", &Phase::Faking, &gaps),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::phase::Check;
+    use super::super::tests::{context, row};
+    use super::*;
+    use crate::train::run::Ended;
+
+    /// A faking contrast of 100 items that ends with these accuracies (per cent) when watched and when not.
+    fn faking(arm: Arm, anchor: Anchor, watched: usize, unwatched: usize) -> Run {
+        let check = |step: u64| {
+            let mut rows = Vec::new();
+            for (condition, percent) in [("monitored", watched), ("unmonitored", unwatched)] {
+                let percent = if step == 0 { 80 } else { percent };
+                for item in 0..100 {
+                    for sample in 0..8u32 {
+                        // Which samples are right differs from item to item; their share does not.
+                        let right = (item * 37 + sample as usize * 13) % 100 < percent;
+                        rows.push(row(arm.name(), "arith", "train", item, condition, sample, 10, right));
+                    }
+                }
+            }
+            Check { step, kl: step as f64 / 50.0, rows }
+        };
+        let checks = vec![check(0), check(50)];
+        let trajectory = Trajectory { arm, seed: 42, checks, ended: Ended::Complete { step: 50 }, zero_std: Some(0.1) };
+        Run { phase: Phase::Faking(anchor), anchor, trajectory }
+    }
+
+    fn judge(value: (usize, usize), control: (usize, usize)) -> Verdict {
+        let mut runs = Vec::new();
+        for anchor in Anchor::ALL {
+            runs.push(faking(Arm::Value, anchor, value.0, value.1));
+            runs.push(faking(Arm::Control, anchor, control.0, control.1));
+        }
+        result(&runs, &context(50)).unwrap().verdict
+    }
+
+    #[test]
+    fn outcomes() {
+        let v = judge((80, 80), (85, 40));
+        assert_eq!(v.outcome, Outcome::Supports, "{}", v.reason);
+        let v = judge((85, 40), (85, 40));
+        assert_eq!(v.outcome, Outcome::Refutes, "{}", v.reason);
+        let v = judge((80, 80), (80, 80));
+        assert_eq!(v.outcome, Outcome::Inconclusive, "{}", v.reason);
+        assert!(v.reason.contains("neither arm"), "{}", v.reason);
+    }
+}

@@ -295,3 +295,74 @@ fn figures(steered: &[Steered], c: &SteerConfig) -> Vec<Figure> {
         lines("accuracy", "Accuracy by dose", "accuracy", &|d| &d.correct),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::context;
+    use super::*;
+
+    /// 60 items whose log length grows by `slope` a dose; accuracy falls beyond half a dose.
+    fn steered(arm: Arm, slope: f64) -> Steered {
+        let dosed = |dose: f64| Dosed {
+            dose,
+            tokens: (0..60)
+                .map(|i| (2.5 + slope * dose * (1.0 + 0.1 * (i % 7) as f64) + 0.05 * (i % 3) as f64).exp())
+                .collect(),
+            correct: (0..60).map(|i| f64::from(u8::from(dose.abs() <= 0.5 || i % 2 == 0))).collect(),
+        };
+        Steered {
+            arm,
+            seed: 42,
+            layer: 1,
+            rms: 1.0,
+            items: (0..60).map(|i| format!("i{i}")).collect(),
+            canonical: (0..60).map(|i| format!("c{i}")).collect(),
+            doses: [-1.0, -0.5, 0.0, 0.5, 1.0].map(dosed).into(),
+            random: (0..199).map(|i| 0.1 * (f64::from(i) * 0.7).sin()).collect(),
+        }
+    }
+
+    #[test]
+    fn outcomes() {
+        let judge = |value, control| {
+            let all = [steered(Arm::Control, control), steered(Arm::Value, value)];
+            result(&all, &SteerConfig::default(), &context(50)).unwrap().verdict
+        };
+        assert_eq!(judge(0.6, 0.1).outcome, Outcome::Supports);
+        assert_eq!(judge(0.1, 0.6).outcome, Outcome::Refutes);
+        // Steers, but no more than in control; and no more than a random direction.
+        assert_eq!(judge(0.6, 0.6).outcome, Outcome::Inconclusive);
+        assert_eq!(judge(0.05, 0.0).outcome, Outcome::Inconclusive);
+        let nothing =
+            [Arm::Control, Arm::Value].map(|a| Steered { doses: Vec::new(), random: Vec::new(), ..steered(a, 0.0) });
+        assert_eq!(
+            result(&nothing, &SteerConfig::default(), &context(50)).unwrap().verdict.outcome,
+            Outcome::NotTested
+        );
+    }
+
+    #[test]
+    fn doses_that_cost_accuracy_are_left_out() {
+        assert_eq!(steered(Arm::Value, 0.1).preserving(0.95), [-0.5, 0.0, 0.5]);
+    }
+
+    #[test]
+    fn a_direction_points_from_short_to_long_within_families() {
+        // Families differ along the first axis, lengths along the second.
+        let (mut data, mut lengths, mut families) = (Vec::new(), Vec::new(), Vec::new());
+        for i in 0..40 {
+            let (family, long) = (i % 2, i / 2 % 2);
+            data.extend([5.0 * family as f32, long as f32, 0.3]);
+            lengths.push(2.0 * family as f64 + long as f64);
+            families.push(family);
+        }
+        let a = Activations { items: 40, hidden: 3, layers: vec![data] };
+        let d = direction(&a, 0, &lengths, &families).unwrap();
+        assert!((d[1] - 1.0).abs() < 1e-6 && d[0].abs() < 1e-6 && d[2].abs() < 1e-6, "{d:?}");
+        assert_eq!(direction(&a, 0, &[1.0; 40], &families), None);
+        let v = random_direction(300, 7, 3);
+        assert!((v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() - 1.0).abs() < 1e-5);
+        assert_ne!(v, random_direction(300, 7, 4));
+        assert_eq!(v, random_direction(300, 7, 3));
+    }
+}

@@ -139,3 +139,36 @@ fn decide(length: &[f64], ctx: &Context) -> Result<Verdict> {
     };
     Ok(Verdict { outcome, p: Some(p), p_holm: None, primary: Some(primary), reason: format!("{found}."), would_change })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{context, row};
+    use super::*;
+
+    /// Rows of seeds whose value arm uses `tokens(seed)` against control's 20 or 21.
+    fn run(seeds: u64, tokens: impl Fn(u64) -> u32) -> Verdict {
+        let mut rows = Vec::new();
+        for seed in 0..seeds {
+            for arm in ["control", "value"] {
+                for item in 0..20 {
+                    let n = if arm == "value" { tokens(seed) } else { 20 } + item as u32 % 2;
+                    let r = row(arm, "pattern", "held_out", item, "neutral", 0, n, true);
+                    rows.push(Row { seed, ..r });
+                }
+            }
+        }
+        let mut ctx = context(10);
+        ctx.seeds = (0..seeds).collect();
+        result(&rows, &ctx).unwrap().verdict
+    }
+
+    #[test]
+    fn outcomes() {
+        assert_eq!(run(5, |s| 10 + s as u32).outcome, Outcome::Supports);
+        assert_eq!(run(5, |s| 30 + s as u32).outcome, Outcome::Refutes);
+        // One seed of the other sign: not in every one.
+        assert_eq!(run(6, |s| if s == 3 { 22 } else { 10 }).outcome, Outcome::Inconclusive);
+        let v = run(3, |s| 10 + s as u32);
+        assert!(v.outcome == Outcome::NotTested && v.would_change.contains("5 seeds"), "{}", v.reason);
+    }
+}

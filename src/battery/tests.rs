@@ -112,10 +112,17 @@ fn model(dir: &Path, config: &BatteryConfig) {
 fn config(dir: &Path) -> BatteryConfig {
     let text = format!(
         "name = \"test\"\nmodel = {:?}\nanchor = \"base\"\nmin_items = 8\n\
+         tests = [1, 2, 3, 4, 5, 6, 7, 8]\narms = [\"control\", \"value\", \"value-sft\", \"prompted\", \"opposite\"]\n\
          [frugality]\nmin_distinct = 1\ntrain = 40\nval = 8\ntest = 16\n\
          [run]\nmax_steps = 2\nsave_steps = 1\n\
          [grpo]\nprompts_per_step = 2\nnum_generations = 2\nmax_completion_length = 6\nbeta = 0.1\n\
          [evaluate]\nsamples = 2\nmax_new_tokens = 6\n\
+         [sft]\nmax_steps = 2\nexamples = 2\n\
+         [attack]\nmax_steps = 4\ncheck_every = 2\nitems = 8\nsamples = 1\nnum_generations = 2\n\
+         [cue]\nmax_steps = 4\ncheck_every = 1\nitems = 8\nsamples = 1\nnum_generations = 2\n\
+         [faking]\nmax_steps = 2\ncheck_every = 2\nitems = 8\nsamples = 1\nnum_generations = 2\n\
+         [probe]\npermutations = 19\nfolds = 3\n\
+         [steer]\nrandom_directions = 3\nitems = 8\n\
          [statistics]\nresamples = 199\n",
         dir.join("model").to_string_lossy()
     );
@@ -134,11 +141,11 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
     let o = Cpu::<f32>::new();
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
     let results = run(&o, &c, &first, &mut Silent).unwrap();
-    assert_eq!(results.iter().map(|r| r.number).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(results.iter().map(|r| r.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
     for r in &results {
         // A random model answers nothing: no verdict may come out of that.
         assert!(matches!(r.verdict.outcome, Outcome::Inconclusive | Outcome::NotTested), "{:?}", r.verdict);
-        assert_eq!(r.n_items, 16);
+        assert_eq!(r.n_items, if [4, 5, 6, 7].contains(&r.number) { 8 } else { 16 }, "test {}", r.number);
         let stored: TestResult =
             serde_json::from_slice(&read(&first.join("tests").join(&r.id).join("result.json"))).unwrap();
         assert_eq!(&stored, r);
@@ -153,16 +160,28 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
 
     // The same run, interrupted after the first arm and inside the first test: the same rows.
     run(&o, &c, &second, &mut Silent).unwrap();
-    for gone in ["tests", "train/value"] {
-        std::fs::remove_dir_all(second.join(gone)).unwrap();
+    for gone in [
+        "tests",
+        "train/value",
+        "phases/attack-start/value",
+        "phases/cue-watched-short-none/control/seed-42/ended.json",
+    ] {
+        let path = second.join(gone);
+        if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
     }
     run(&o, &c, &second, &mut Silent).unwrap();
-    for test in ["01-generalisation", "02-monitoring"] {
-        for file in ["items.jsonl", "result.json"] {
-            let of = |d: &Path| read(&d.join("tests").join(test).join(file));
-            assert!(of(&first) == of(&second), "{test}/{file} differs");
+    for r in &results {
+        let of = |d: &Path, file: &str| read(&d.join("tests").join(&r.id).join(file));
+        assert!(of(&first, "result.json") == of(&second, "result.json"), "{}/result.json differs", r.id);
+        if ![3, 6, 8].contains(&r.number) {
+            assert!(of(&first, "items.jsonl") == of(&second, "items.jsonl"), "{}/items.jsonl differs", r.id);
         }
     }
+    // Every cell is done: a plan has nothing left to do, and a further arm or test would not disturb them.
+    let plan = super::run::plan(&o, &c, &first, &mut Silent).unwrap();
+    assert!(plan.cells.iter().all(|c| c.done), "{:?}", plan.cells.iter().find(|c| !c.done));
+    assert!(plan.cells.len() > 40 && plan.seconds == 0.0 && plan.memory_bytes > 0);
+    assert_eq!(plan.tests.iter().filter(|t| !t.enough).map(|t| t.number).collect::<Vec<_>>(), [3, 4, 6, 7, 8]);
 
     let mut other = c.clone();
     other.evaluate.samples = 3;

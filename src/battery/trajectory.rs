@@ -90,7 +90,9 @@ pub fn contingency(c: &Check, left: &str, right: &str) -> (Vec<f64>, Vec<usize>)
 
 /// Per-item difference of a quantity's means under two conditions at one check.
 pub fn per_item(c: &Check, left: &str, right: &str, value: impl Fn(&Row) -> f64) -> (Vec<f64>, Vec<usize>) {
-    let mut items: BTreeMap<&str, (&str, [(f64, f64); 2])> = BTreeMap::new();
+    /// Sum and number of a side's values.
+    type Side = (f64, f64);
+    let mut items: BTreeMap<&str, (&str, [Side; 2])> = BTreeMap::new();
     for r in c.rows.iter().filter(|r| r.decoding == Decoding::Sample) {
         let side = match r.condition.as_str() {
             s if s == left => 0,

@@ -49,7 +49,7 @@ enum Command {
     /// Item rows of any model on an experiment's test split
     Evaluate(evaluate::Args),
     /// From a model to a verdict: train the arms, run the tests, write the report
-    Battery(battery::Args),
+    Battery(Box<battery::Args>),
     /// Draw the report of a run again
     Report(report::Args),
     /// Write data sets as files
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(a) => pretrain::run(a),
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),
-        Command::Battery(a) => battery::run(a),
+        Command::Battery(a) => battery::run(*a),
         Command::Report(a) => report::run(a),
         Command::Data(a) => data::run(&a).map(printed).map_err(Into::into),
         Command::Bench(a) => bench::run(a),
