@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::crossval::shuffle;
 use super::dist::{is_constant, mean, sum};
 use super::resample::below;
-use super::{Resampling, Result, StatsError, check_open_unit, check_values};
+use super::{Resampling, Result, StatsError, check_finite, check_open_unit, check_values};
 
 /// Where the mean of a series steps, if it does.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,6 +74,7 @@ pub fn change_point(values: &[f64], least: usize, alpha: f64, opts: &Resampling)
     let (split, between) = best_split(values, centre, least);
     let (before, after) = (mean(&values[..split]), mean(&values[split..]));
     let total = sum(values.iter().map(|v| (v - centre).powi(2)));
+    check_finite("sum of squares of the series", &[total])?;
     let mut out = Onset { onset: None, split, before, after, explained: 0.0, p: 1.0, alpha, interval: None, n };
     if is_constant(values) || total <= 0.0 {
         return Ok(out);

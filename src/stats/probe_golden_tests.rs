@@ -343,6 +343,7 @@ fn onsets() {
     assert_eq!((flat.onset, flat.p), (None, 1.0));
     assert!(matches!(change_point(&step[..3], 2, 0.05, &opts), Err(StatsError::TooFew { need: 4, .. })));
     assert!(change_point(&step, 0, 0.05, &opts).is_err() && change_point(&step, usize::MAX, 0.05, &opts).is_err());
+    assert!(matches!(change_point(&[-1e300, 1e300, 0.0, 1e300], 2, 0.05, &opts), Err(StatsError::NotFinite { .. })));
     let above = |v: f64| v > 2.0;
     assert_eq!(persistent_crossing(&[1.0, 3.0, 1.0, 3.0, 4.0, 1.0], 2, above), Some(3));
     assert_eq!(persistent_crossing(&[3.0, f64::NAN, 3.0], 2, above), None);
