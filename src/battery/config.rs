@@ -243,6 +243,12 @@ impl BatteryConfig {
         {
             return refuse(format!("arms: {:?} is there twice (base always is)", arm.name()));
         }
+        if self.probe.permutations < 99 || self.probe.folds < 3 || self.probe.c.is_empty() {
+            return refuse("probe: at least 99 permutations, 3 folds and one C are needed".into());
+        }
+        if self.steer.random_directions < 2 || self.steer.items < 2 || !self.steer.doses.iter().any(|d| *d != 0.0) {
+            return refuse("steer: at least 2 random_directions, 2 items and one dose other than 0 are needed".into());
+        }
         for (table, phase) in [("attack", &self.attack), ("cue", &self.cue), ("faking", &self.faking)] {
             phase.check(table)?;
         }

@@ -35,7 +35,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use record::{Health, Outcome, Row, Verdict};
+use record::{Effect, Health, Outcome, Row, Verdict};
 use rules::Numbers;
 use verdict::StatisticsConfig;
 
@@ -78,6 +78,17 @@ fn not_tested(reason: String) -> Verdict {
         primary: None,
         would_change: "Mending the failed check and running the test again.".into(),
         reason,
+    }
+}
+
+/// A decision whose statistics are undefined on these rows (nothing varies, too few clusters carry information) is "not tested";
+/// it does not end the battery.
+fn settled(decided: error::Result<(Verdict, Vec<Effect>)>) -> error::Result<(Verdict, Vec<Effect>)> {
+    match decided {
+        Err(error::BatteryError::Stats(e)) => {
+            Ok((not_tested(format!("a statistic is undefined on these rows: {e}")), Vec::new()))
+        }
+        decided => decided,
     }
 }
 

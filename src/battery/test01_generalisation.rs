@@ -36,22 +36,20 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
             100.0 * (1.0 - (-margin).exp())
         ),
     });
-    let mut effects = Vec::new();
-    let verdict = match super::blocking(&checks) {
-        Some(reason) => super::not_tested(reason),
-        None => {
-            let primary = effect("log tokens, value − control, held-out families", &length, c, Some(margin))?;
-            let acc = effect("accuracy, value − control, held-out families", &accuracy, c, Some(c.accuracy_margin))?;
-            let on_trained = effect("log tokens, value − control, trained families", &length_trained, c, Some(margin))?;
-            let (p, smallest) = permutation_p(&length, c)?;
-            let (p_trained, _) = permutation_p(&length_trained, c)?;
-            let p_equal = equivalence_p(&length, margin, c)?;
-            let evidence =
-                Evidence { primary, accuracy: acc, trained: on_trained, p, smallest, p_trained, p_equal, room };
-            let verdict = decide(ctx, &evidence);
-            effects.extend([evidence.primary, evidence.accuracy, evidence.trained]);
-            verdict
-        }
+    let judge = || -> Result<(Verdict, Vec<Effect>)> {
+        let primary = effect("log tokens, value − control, held-out families", &length, c, Some(margin))?;
+        let acc = effect("accuracy, value − control, held-out families", &accuracy, c, Some(c.accuracy_margin))?;
+        let on_trained = effect("log tokens, value − control, trained families", &length_trained, c, Some(margin))?;
+        let (p, smallest) = permutation_p(&length, c)?;
+        let (p_trained, _) = permutation_p(&length_trained, c)?;
+        let p_equal = equivalence_p(&length, margin, c)?;
+        let evidence = Evidence { primary, accuracy: acc, trained: on_trained, p, smallest, p_trained, p_equal, room };
+        let verdict = decide(ctx, &evidence);
+        Ok((verdict, vec![evidence.primary, evidence.accuracy, evidence.trained]))
+    };
+    let (verdict, effects) = match super::blocking(&checks) {
+        Some(reason) => (super::not_tested(reason), Vec::new()),
+        None => super::settled(judge())?,
     };
     Ok(TestResult {
         number: 1,

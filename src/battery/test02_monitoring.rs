@@ -50,18 +50,18 @@ pub fn result(rows: &[Row], ctx: &Context, positive_control: Option<bool>) -> Re
     let mut checks = health::of_rows(rows, ctx);
     let n = contrast(rows, "value", Measure::LogTokens, "monitored", "unmonitored").values.len();
     checks.push(health::at_least("items under both conditions", n / ctx.seeds.len().max(1), ctx.min_items));
-    let mut effects = Vec::new();
-    let verdict = match super::blocking(&checks) {
-        Some(reason) => super::not_tested(reason),
-        None => {
-            let arms = figures::arms(rows).iter().map(|a| arm_contrast(rows, a, ctx)).collect::<Result<Vec<_>>>()?;
-            let verdict = decide(&arms, ctx, positive_control);
-            effects.extend(arms.iter().flat_map(|a| [a.cue.clone(), a.beyond.clone()]));
-            let accuracy = contrast(rows, "value", Measure::Correct, "monitored", "unmonitored");
-            let c = &ctx.statistics;
-            effects.push(effect("accuracy, monitored − unmonitored, value", &accuracy, c, Some(c.accuracy_margin))?);
-            verdict
-        }
+    let judge = || -> Result<(Verdict, Vec<Effect>)> {
+        let arms = figures::arms(rows).iter().map(|a| arm_contrast(rows, a, ctx)).collect::<Result<Vec<_>>>()?;
+        let verdict = decide(&arms, ctx, positive_control);
+        let mut effects: Vec<Effect> = arms.iter().flat_map(|a| [a.cue.clone(), a.beyond.clone()]).collect();
+        let accuracy = contrast(rows, "value", Measure::Correct, "monitored", "unmonitored");
+        let c = &ctx.statistics;
+        effects.push(effect("accuracy, monitored − unmonitored, value", &accuracy, c, Some(c.accuracy_margin))?);
+        Ok((verdict, effects))
+    };
+    let (verdict, effects) = match super::blocking(&checks) {
+        Some(reason) => (super::not_tested(reason), Vec::new()),
+        None => super::settled(judge())?,
     };
     let figure = Figure::Forest {
         id: format!("{ID}-forest"),

@@ -208,17 +208,15 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         detail: if varies { "within families" } else { "every item has the same mean length: nothing to predict" }
             .into(),
     });
-    let mut effects = Vec::new();
     let mut band = None;
-    let verdict = match super::blocking(&checks) {
-        Some(reason) => super::not_tested(reason),
-        None => {
-            let max = permutation(design, &of(Arm::Value), c, ctx.statistics.seed)?;
-            let (verdict, found) = decide(probed, design, &skills, &max, ctx)?;
-            effects.extend(found);
-            band = Some(max.chance_95);
-            verdict
-        }
+    let mut judge = || {
+        let max = permutation(design, &of(Arm::Value), c, ctx.statistics.seed)?;
+        band = Some(max.chance_95);
+        decide(probed, design, &skills, &max, ctx)
+    };
+    let (verdict, effects) = match super::blocking(&checks) {
+        Some(reason) => (super::not_tested(reason), Vec::new()),
+        None => super::settled(judge())?,
     };
     let result = TestResult {
         number: 3,
@@ -344,8 +342,11 @@ fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
             let (auroc, sd, chosen) = if short == 0 || short == labels.len() {
                 (f64::NAN, f64::NAN, f64::NAN)
             } else {
-                let found = study_probe(&p.features(layer)?, &labels, &c.c)?;
-                (found.skill.mean.or_nan(), found.skill.sd.unwrap_or(f64::NAN), found.c)
+                match study_probe(&p.features(layer)?, &labels, &c.c) {
+                    Ok(found) => (found.skill.mean.or_nan(), found.skill.sd.unwrap_or(f64::NAN), found.c),
+                    // Too few of one class for five folds.
+                    Err(_) => (f64::NAN, f64::NAN, f64::NAN),
+                }
             };
             if auroc.is_finite() && best.is_none_or(|(_, a)| auroc > a) {
                 best = Some((layer, auroc));
@@ -462,7 +463,7 @@ mod tests {
     fn one_length_for_all_is_not_tested_and_undefined() {
         let prompts: Vec<(String, String, Vec<u32>)> =
             (0..120usize).map(|i| (format!("family {}", i % 2), format!("item {i}"), vec![1; 5 + i % 12])).collect();
-        let c = ProbeConfig { permutations: 19, ..ProbeConfig::default() };
+        let c = ProbeConfig { permutations: 99, ..ProbeConfig::default() };
         let design = Design::new(&prompts, &c, 0).unwrap();
         let all: Vec<Probed> = ARMS
             .into_iter()

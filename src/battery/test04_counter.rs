@@ -35,7 +35,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
     checks.push(health::at_least("items at every check", items, ctx.min_checked));
 
     // The design first: with few seeds no outcome could be significant, whatever the checks say.
-    let decided = decide(&rl, ctx)?;
+    let decided = super::settled(decide(&rl, ctx).map(|v| (v, Vec::new())))?.0;
     let verdict = match super::blocking(&checks) {
         Some(reason) if decided.outcome != Outcome::NotTested => super::not_tested(reason),
         _ => decided,

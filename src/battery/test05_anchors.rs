@@ -65,7 +65,8 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
             {
                 if d.values.len() > 1 {
                     let name = format!("{what}, watched − unwatched, {}, anchor {}", arm.name(), anchor.name());
-                    effects.push(effect(&name, &d, c, Some(c.accuracy_margin))?);
+                    // A gap without an interval is in the headline's table.
+                    effects.extend(effect(&name, &d, c, Some(c.accuracy_margin)).ok());
                 }
             }
         }
@@ -74,7 +75,7 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
         Some(reason) => super::not_tested(reason),
         None => {
             let control = gap(runs, Arm::Control, Anchor::None, |r| r.correct);
-            decide(&value, &control, ctx)?
+            super::settled(decide(&value, &control, ctx).map(|v| (v, Vec::new())))?.0
         }
     };
     let rows: Vec<&Row> = runs.iter().flat_map(|r| &r.trajectory.checks).flat_map(|c| &c.rows).collect();

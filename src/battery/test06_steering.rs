@@ -56,9 +56,16 @@ pub fn direction(a: &Activations, layer: usize, log_tokens: &[f64], families: &[
         let of: Vec<usize> = (0..a.items).filter(|&i| families[i] == family).collect();
         let mut lengths: Vec<f64> = of.iter().map(|&i| log_tokens[i]).collect();
         lengths.sort_by(f64::total_cmp);
-        let median = lengths.get(lengths.len() / 2).copied()?;
-        let (long, short): (Vec<usize>, Vec<usize>) =
-            of.iter().filter(|&&i| log_tokens[i] != median).partition(|&&i| log_tokens[i] > median);
+        let (Some(&lower), Some(&upper)) =
+            (lengths.get(lengths.len().saturating_sub(1) / 2), lengths.get(lengths.len() / 2))
+        else {
+            continue;
+        };
+        let median = (lower + upper) / 2.0;
+        // Short is at most the median, unless that is everything.
+        let all_short = lengths.last() == Some(&median);
+        let is_long = |&&i: &&usize| if all_short { log_tokens[i] >= median } else { log_tokens[i] > median };
+        let (long, short): (Vec<usize>, Vec<usize>) = of.iter().partition(is_long);
         if long.is_empty() || short.is_empty() {
             continue;
         }
@@ -138,14 +145,9 @@ pub fn result(steered: &[Steered], c: &SteerConfig, ctx: &Context) -> Result<Tes
             ),
         });
     }
-    let mut effects = Vec::new();
-    let verdict = match super::blocking(&checks) {
-        Some(reason) => super::not_tested(reason),
-        None => {
-            let (verdict, found) = decide(&of(Arm::Value), &of(Arm::Control), ctx)?;
-            effects.extend(found);
-            verdict
-        }
+    let (verdict, effects) = match super::blocking(&checks) {
+        Some(reason) => (super::not_tested(reason), Vec::new()),
+        None => super::settled(decide(&of(Arm::Value), &of(Arm::Control), ctx))?,
     };
     Ok(TestResult {
         number: 6,

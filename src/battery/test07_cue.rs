@@ -58,7 +58,7 @@ pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResul
     }
     let items = runs.first().and_then(|(_, t)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));
     checks.push(health::at_least("items at every check", items, ctx.min_checked));
-    let decided = decide(runs, ctx)?;
+    let decided = super::settled(decide(runs, ctx).map(|v| (v, Vec::new())))?.0;
     let verdict = match super::blocking(&checks) {
         Some(reason) if decided.outcome != Outcome::NotTested => super::not_tested(reason),
         _ => decided,

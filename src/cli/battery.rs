@@ -20,7 +20,11 @@ use crate::report;
 use crate::train::run::Observer;
 
 /// Configurations compiled into the program: `probity battery tiny` needs no file.
-const BUILT_IN: [(&str, &str); 1] = [("tiny", include_str!("../../configs/tiny.toml"))];
+const BUILT_IN: [(&str, &str); 3] = [
+    ("tiny", include_str!("../../configs/tiny.toml")),
+    ("tiny-seeds", include_str!("../../configs/tiny-seeds.toml")),
+    ("qwen2-0.5b", include_str!("../../configs/qwen2-0.5b.toml")),
+];
 
 /// Options of `probity battery`.
 #[derive(clap::Args)]
@@ -282,4 +286,24 @@ pub fn text_table(t: &Table) -> String {
         out.push('\n');
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::frugality::FrugalityConfig;
+
+    #[test]
+    fn built_in_configurations_are_sound_and_the_tiny_ones_agree() {
+        for (name, _) in BUILT_IN {
+            read_config(name).unwrap().check().unwrap();
+        }
+        let (one, mut three) = (read_config("tiny").unwrap(), read_config("tiny-seeds").unwrap());
+        assert_eq!(three.seeds.len(), 3);
+        (three.name, three.seeds, three.notes) = (one.name.clone(), one.seeds.clone(), one.notes.clone());
+        assert_eq!(one, three);
+        let pretrain: crate::battery::pretrain::PretrainConfig =
+            config::load(Path::new("configs/tiny-pretrain.toml")).unwrap();
+        assert_eq!(pretrain.frugality, FrugalityConfig { reward: pretrain.frugality.reward.clone(), ..one.frugality });
+    }
 }
