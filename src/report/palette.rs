@@ -1,4 +1,4 @@
-//! Colours of figures: Okabe and Ito's palette, told apart with the common colour-vision deficiencies, and a marker and a
+//! Colours of figures: Okabe and Ito's palette (lighter or darker where a background asks for it), told apart with the common colour-vision deficiencies, and a marker and a
 //! dash for each colour so that nothing depends on colour alone.
 
 use super::svg::Marker;
@@ -12,12 +12,12 @@ pub struct Style {
 
 /// (light page, dark page, marker, dash) of each slot.
 const SLOTS: [(&str, &str, Marker, &str); 7] = [
-    ("#6b6f76", "#a4aab2", Marker::Circle, "1 4"),
+    ("#55595f", "#d5d8dc", Marker::Circle, "1 4"),
     ("#d55e00", "#e8772a", Marker::Triangle, "7 4"),
-    ("#0072b2", "#56b4e9", Marker::Square, "none"),
+    ("#0072b2", "#4aa3e0", Marker::Square, "none"),
     ("#009e73", "#1fbf92", Marker::Diamond, "8 4 1 4"),
-    ("#cc79a7", "#dd93bb", Marker::Down, "3 4"),
-    ("#e69f00", "#f0b429", Marker::Cross, "14 4"),
+    ("#cc79a7", "#c45f96", Marker::Down, "3 4"),
+    ("#e69f00", "#f2c230", Marker::Cross, "14 4"),
     ("#7a5cc0", "#b39cf0", Marker::Plus, "10 4 1 4 1 4"),
 ];
 
@@ -152,7 +152,7 @@ mod tests {
                 for (i, a) in seen.iter().enumerate() {
                     for (j, b) in seen[..i].iter().enumerate() {
                         let d = (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt();
-                        assert!(d > 8.0, "slots {i} and {j}, dark {on_dark}: {d:.1}");
+                        assert!(d > 12.0, "slots {i} and {j}, dark {on_dark}: {d:.1}");
                     }
                 }
             }

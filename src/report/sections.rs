@@ -138,9 +138,19 @@ pub fn power(run: &Run, files: &mut Files) -> String {
              inconclusive test says nothing about effects smaller than these.</p>",
         );
     }
+    // tests that give the same columns share a table
+    let mut tables: Vec<Table> = Vec::new();
     for (t, table) in &known {
-        let table = Table { title: format!("{}: {}", test_title(t), table.title), ..(*table).clone() };
-        out.push_str(&files.table("power", &table));
+        let columns: Vec<String> = ["test".to_string()].into_iter().chain(table.columns.clone()).collect();
+        let title = Cell::Text(test_title(t));
+        let rows = table.rows.iter().map(|r| [title.clone()].into_iter().chain(r.clone()).collect::<Vec<_>>());
+        match tables.iter_mut().find(|o| o.title == table.title && o.columns == columns) {
+            Some(o) => o.rows.extend(rows),
+            None => tables.push(Table { title: table.title.clone(), columns, rows: rows.collect() }),
+        }
+    }
+    for table in &tables {
+        out.push_str(&files.table("power", table));
     }
     let without: Vec<String> = run
         .tests

@@ -56,7 +56,7 @@ fn a_page_says_what_the_run_says() {
         ">not tested</span>",
         "not tested: dead gradient: 96 %",
         "What this run can detect",
-        "4 Counter-training resistance: smallest effect at 80 % power",
+        "smallest effect at 80 % power, two-sided 5 %",
         "Not recorded for: 5 KL ablation",
         "alpha = 0 (arms.control), 0.3 (arms.value)",
         "1 seed of training",

@@ -74,7 +74,8 @@ pub fn html(run: &Run, files: &mut Files) -> String {
     let m = run.tests.iter().filter_map(|t| t.result.as_ref()?.verdict.p).count();
     if m > 0 {
         out.push_str(&format!(
-            "Holm p: adjusted over {} of this run. In the small plots the line is zero and the shade the equivalence margin. ",
+            "Holm p: adjusted over {} of this run. In the small plots the line is zero and the shade the equivalence margin. \
+             Prompts are distinct canonical texts. ",
             number::plural(m, "primary p-value", "primary p-values")
         ));
     }
@@ -140,7 +141,7 @@ fn verdict_row(t: &TestFolder) -> String {
 }
 
 fn effect_cell(e: &Effect, id: &str) -> String {
-    let change = if is_log(e) { format!("; a change of {}", number::log_as_percent(e)) } else { String::new() };
+    let change = if is_log(e) { format!("; change {}", number::log_as_percent(e)) } else { String::new() };
     format!(
         "<span class=\"fx\"><span class=\"big\">{}</span>{}</span><small>{}; {} interval{change}</small>",
         escape(&number::interval(e)),

@@ -138,6 +138,7 @@ fn plot(
             log_y: false,
             round: true,
             events: &[],
+            lanes: 0,
         },
     );
     if let Some((low, high)) = p.preserving.filter(|r| r.0 <= r.1) {
@@ -154,14 +155,14 @@ fn plot(
         real.points.iter().zip(&real.band).map(|(q, b)| (f.x.at(q.0), f.y.at(b.0), f.y.at(b.1))).collect();
     s.area(&bounds, &format!("bn f{}", look.slot));
     let points: Vec<(f64, f64)> = real.points.iter().map(place).collect();
-    s.titled(&real.name, |s| {
-        s.polyline(&points, &format!("l {}", palette::stroke(look, 0)));
-        for q in &points {
-            s.marker(look.marker, *q, 3.2, &palette::fill(look, 0));
-        }
+    let floor = if at.axes[1] == "accuracy" { p.accuracy_floor.as_slice() } else { &[] };
+    frame::references(s, &f, floor, |s| {
+        s.titled(&real.name, |s| {
+            s.polyline(&points, &format!("l {}", palette::stroke(look, 0)));
+            for q in &points {
+                s.marker(look.marker, *q, 3.2, &palette::fill(look, 0));
+            }
+        });
     });
-    if at.axes[1] == "accuracy" {
-        frame::references(s, &f, p.accuracy_floor.as_slice());
-    }
     f.below
 }

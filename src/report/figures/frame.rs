@@ -25,6 +25,8 @@ pub struct Spec<'a> {
     /// The ends of the y axis are ticks.
     pub round: bool,
     pub events: &'a [Event],
+    /// Rows for labels of events that a neighbour needs.
+    pub lanes: usize,
 }
 
 /// A plot area with its axes drawn.
@@ -35,6 +37,8 @@ pub struct Frame {
     pub bottom: f64,
     /// Below the labels of the x axis.
     pub below: f64,
+    /// Rows that the labels of events take.
+    pub lanes: usize,
 }
 
 /// Draws headings, grid, axes and events; what is plotted comes on top of them.
@@ -62,8 +66,8 @@ pub fn draw(s: &mut Svg, f: &Spec) -> Frame {
         Axis::horizontal(&f.xs, left, right, false)
     };
     let placed = lanes(f.events, &x, (f.x.0, f.x.1));
-    let lane_count = placed.iter().map(|p| p.lane + 1).max().unwrap_or(0);
-    let top = y + 4.0 + lane_count as f64 * LINE;
+    let lanes = placed.iter().map(|p| p.lane + 1).max().unwrap_or(0);
+    let top = y + 4.0 + lanes.max(f.lanes) as f64 * LINE;
     let bottom = top + f.height;
     let axis = vertical(f, bottom, top);
     for &t in &axis.ticks {
@@ -82,9 +86,11 @@ pub fn draw(s: &mut Svg, f: &Spec) -> Frame {
             s.rect((x.clamped(low).0, top), (x.clamped(high).0, bottom), &format!("{fill} iv"));
         }
         s.line((place.x, base - 10.0), (place.x, bottom), &stroke);
-        s.text((place.text, base), place.anchor, "mu ha", &place.label);
     }
-    Frame { x, y: axis, top, bottom, below }
+    for place in &placed {
+        s.text((place.text, y + 1.0 + (place.lane + 1) as f64 * LINE), place.anchor, "mu ha", &place.label);
+    }
+    Frame { x, y: axis, top, bottom, below, lanes }
 }
 
 fn vertical(f: &Spec, from: f64, to: f64) -> Axis {
@@ -130,8 +136,8 @@ fn lanes(events: &[Event], axis: &Axis, ends: (f64, f64)) -> Vec<Place> {
         .collect()
 }
 
-/// Labelled horizontal lines; labels stand at the right end, moved apart where they would touch.
-pub fn references(s: &mut Svg, f: &Frame, lines: &[Reference]) {
+/// Labelled horizontal lines around what `draw` plots; labels stand on top at the right end, moved apart where they would touch.
+pub fn references(s: &mut Svg, f: &Frame, lines: &[Reference], draw: impl FnOnce(&mut Svg)) {
     let mut shown: Vec<(f64, &Reference)> = lines
         .iter()
         .filter(|r| r.y.is_finite() && (f.y.low..=f.y.high).contains(&r.y))
@@ -140,10 +146,13 @@ pub fn references(s: &mut Svg, f: &Frame, lines: &[Reference]) {
         .collect();
     shown.sort_by(|a, b| b.0.total_cmp(&a.0));
     let (left, right) = (f.x.at(f.x.low), f.x.at(f.x.high));
+    for (y, r) in &shown {
+        let slot = palette::arm(&r.name).map(|style| format!(" k{}", style.slot)).unwrap_or_default();
+        s.line((left, *y), (right, *y), &format!("rf{slot}"));
+    }
+    draw(s);
     let mut last = f64::INFINITY;
     for (y, r) in shown {
-        let slot = palette::arm(&r.name).map(|style| format!(" k{}", style.slot)).unwrap_or_default();
-        s.line((left, y), (right, y), &format!("rf{slot}"));
         // from the bottom up; the topmost may stand in the margin above the plot
         let text = (y - 4.0).min(last - 13.0);
         last = text;

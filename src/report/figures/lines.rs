@@ -5,7 +5,8 @@ use crate::battery::record::{LinePanel, Series};
 use super::super::csv::{self, Csv};
 use super::super::palette::{self, Style};
 use super::super::svg::Svg;
-use super::{Drawing, Key, frame, legend};
+use super::frame::{self, Frame};
+use super::{Drawing, Key, legend};
 
 /// Points of a line above which it is drawn faint, with its running mean on top.
 const SMOOTH_ABOVE: usize = 60;
@@ -46,13 +47,14 @@ pub fn draw(id: &str, title: &str, panels: &[LinePanel]) -> Drawing {
     let mut note = if longest > SMOOTH_ABOVE {
         format!("Strong lines: running mean of {} points; faint lines: every logged point.", window(longest))
     } else {
-        "Every point.".to_string()
+        String::new()
     };
     if bands {
-        note.push_str(" Bands: intervals of the values, as in the CSV.");
+        note.push_str("Bands: intervals of the values, as in the CSV.");
     }
     if panels.iter().flat_map(|p| &p.events).any(|e| e.interval.is_some()) {
-        note.push_str(" Shaded upright: the interval of the marked place.");
+        note.push_str(if note.is_empty() { "" } else { " " });
+        note.push_str("Shaded upright: the interval of the marked place.");
     }
     Drawing::new(id, title, &note, data.finish(), |width| render(width, panels))
 }
@@ -119,12 +121,16 @@ fn render(width: f64, panels: &[LinePanel]) -> (Svg, f64) {
         _ => 108.0,
     };
     for row in panels.chunks(per_row) {
-        let mut bottom = y;
-        for (i, p) in row.iter().enumerate() {
-            let left = i as f64 * (column + gap);
-            bottom = f64::max(bottom, panel(&mut s, p, panels, &looks, (left, left + column), (y, height)));
-        }
-        y = bottom + 12.0;
+        // drawn twice: plot areas of one row stand level, whatever labels lie above them
+        let draw = |s: &mut Svg, lanes: usize| {
+            row.iter().enumerate().fold((y, 0), |(bottom, most), (i, p)| {
+                let left = i as f64 * (column + gap);
+                let f = panel(s, p, panels, &looks, (left, left + column), (y, height), lanes);
+                (bottom.max(f.below), most.max(f.lanes))
+            })
+        };
+        let (_, lanes) = draw(&mut Svg::new(width), 0);
+        y = draw(&mut s, lanes).0 + 12.0;
     }
     (s, y - 4.0)
 }
@@ -137,8 +143,16 @@ fn y_values(p: &LinePanel) -> impl Iterator<Item = f64> + '_ {
     series.chain(null).chain(range).chain(p.references.iter().map(|r| r.y))
 }
 
-/// Draws a panel between two x from `y.0` with a plot area `y.1` high; returns the y below it.
-fn panel(s: &mut Svg, p: &LinePanel, all: &[LinePanel], looks: &[Look], x: (f64, f64), y: (f64, f64)) -> f64 {
+/// Draws a panel between two x from `y.0` with a plot area `y.1` high.
+fn panel(
+    s: &mut Svg,
+    p: &LinePanel,
+    all: &[LinePanel],
+    looks: &[Look],
+    x: (f64, f64),
+    y: (f64, f64),
+    lanes: usize,
+) -> Frame {
     // panels with a title of their own and the same measure are there to be compared: one scale
     let alike = |o: &&LinePanel| !p.title.is_empty() && o.y_axis == p.y_axis && o.log_y == p.log_y;
     let mut ys: Vec<f64> = all.iter().filter(alike).flat_map(y_values).collect();
@@ -161,6 +175,7 @@ fn panel(s: &mut Svg, p: &LinePanel, all: &[LinePanel], looks: &[Look], x: (f64,
             log_y: p.log_y,
             round: true,
             events: &p.events,
+            lanes,
         },
     );
     let at = |q: &(f64, f64)| (f.x.at(q.0), f.y.at(q.1));
@@ -173,12 +188,13 @@ fn panel(s: &mut Svg, p: &LinePanel, all: &[LinePanel], looks: &[Look], x: (f64,
         let band: Vec<_> = series.points.iter().zip(&series.band).map(|(q, b)| bounds((q.0, b.0, b.1))).collect();
         s.area(&band, &format!("bn f{}", look.style.slot));
     }
-    frame::references(s, &f, &p.references);
-    for series in &p.series {
-        let Some(look) = looks.iter().find(|l| l.name == series.name) else { continue };
-        s.titled(&series.name, |s| line(s, series, look, at));
-    }
-    f.below
+    frame::references(s, &f, &p.references, |s| {
+        for series in &p.series {
+            let Some(look) = looks.iter().find(|l| l.name == series.name) else { continue };
+            s.titled(&series.name, |s| line(s, series, look, at));
+        }
+    });
+    f
 }
 
 fn line(s: &mut Svg, series: &Series, look: &Look, at: impl Fn(&(f64, f64)) -> (f64, f64)) {

@@ -76,6 +76,7 @@ fn render(width: f64, axes: [&str; 2], series: &[Series], same: bool, log: bool)
                     log_y: log,
                     round: false,
                     events: &[],
+                    lanes: 0,
                 },
             );
             if same {

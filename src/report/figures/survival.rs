@@ -84,6 +84,7 @@ fn render(width: f64, axes: [&str; 2], curves: &[SurvivalCurve]) -> (Svg, f64) {
             log_y: false,
             round: true,
             events: &[],
+            lanes: 0,
         },
     );
     for ((c, shape), style) in curves.iter().zip(&shapes).zip(&styles) {
