@@ -68,7 +68,8 @@ impl Axis {
         let pad = (0.04 * (high - low)).max(0.05);
         (low, high) = ((low - pad).clamp(-300.0, 299.0), (high + pad).clamp(-299.0, 300.0));
         let inside = |t: &f64| (low..=high).contains(&t.log10());
-        let powers = |step: usize| (low.floor() as i32..=high.ceil() as i32).step_by(step.max(1)).map(|n| 10f64.powi(n));
+        let powers =
+            |step: usize| (low.floor() as i32..=high.ceil() as i32).step_by(step.max(1)).map(|n| 10f64.powi(n));
         let fine: Vec<f64> = powers(1).flat_map(|p| [p, 2.0 * p, 5.0 * p]).filter(inside).collect();
         let coarse: Vec<f64> = powers(((high - low) / want.max(1) as f64).ceil() as usize).filter(inside).collect();
         let (low_value, high_value) = (10f64.powf(low), 10f64.powf(high));

@@ -247,8 +247,10 @@ fn health(checks: &[(String, Health)], files: &mut Files) -> String {
 }
 
 fn navigation(run: &Run) -> String {
-    let mut out = String::from("<nav aria-label=\"Sections\"><a href=\"#health\">Health checks</a>\
-         <a href=\"#power\">What this run can detect</a>");
+    let mut out = String::from(
+        "<nav aria-label=\"Sections\"><a href=\"#health\">Health checks</a>\
+         <a href=\"#power\">What this run can detect</a>",
+    );
     for t in &run.tests {
         out.push_str(&format!("<a href=\"#test-{}\">{}</a>", slug(&t.id), escape(&test_title(t))));
     }

@@ -1,5 +1,5 @@
-//! Colours of figures: Okabe and Ito's palette (lighter or darker where a background asks for it), told apart with the common colour-vision deficiencies, and a marker and a
-//! dash for each colour so that nothing depends on colour alone.
+//! Colours of figures: Okabe and Ito's palette, lighter or darker where a background asks for it, told apart with the common
+//! colour-vision deficiencies, and a marker and a dash for each colour so that nothing depends on colour alone.
 
 use super::svg::Marker;
 
@@ -75,7 +75,7 @@ pub fn css() -> String {
          .fig .bar{fill-opacity:.22}.fig .ho{fill:#fff;stroke-width:1.6}.fig .pt{fill-opacity:.4}\
          .fig .wh{stroke-width:1.8}.fig path.l{stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}\
          .fig path.raw{stroke-width:1;stroke-opacity:.3;stroke-dasharray:none}\
-         .fig path.rd{fill:none;stroke:#8d939a;stroke-width:.8;stroke-opacity:.38}\
+         .fig path.rd{fill:none;stroke:#8d939a;stroke-width:.8;stroke-opacity:.3}\
          .fig .nu{fill:#8d939a;fill-opacity:.22}.fig .bn{fill-opacity:.14}.fig .iv{fill-opacity:.1}.fig .ok{fill:#009e73;fill-opacity:.1}\
          .fig .rf{stroke:#5a6068;stroke-dasharray:5 3}.fig .ev{stroke:#1d2024;stroke-dasharray:1.5 2.5}\
          .fig text.ha{paint-order:stroke;stroke:#fff;stroke-width:3.5px;stroke-linejoin:round}",
@@ -133,7 +133,8 @@ mod tests {
                 if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
             })
         };
-        let times = |m: &[[f64; 3]; 3], v: [f64; 3]| m.map(|r| (r[0] * v[0] + r[1] * v[1] + r[2] * v[2]).clamp(0.0, 1.0));
+        let times =
+            |m: &[[f64; 3]; 3], v: [f64; 3]| m.map(|r| (r[0] * v[0] + r[1] * v[1] + r[2] * v[2]).clamp(0.0, 1.0));
         let lab = |v: [f64; 3]| {
             let xyz = [
                 (0.4124 * v[0] + 0.3576 * v[1] + 0.1805 * v[2]) / 0.9505,
@@ -145,10 +146,8 @@ mod tests {
         };
         for matrix in [DEUTERANOPIA, PROTANOPIA] {
             for on_dark in [false, true] {
-                let seen: Vec<[f64; 3]> = SLOTS[..6]
-                    .iter()
-                    .map(|s| lab(times(&matrix, linear(if on_dark { s.1 } else { s.0 }))))
-                    .collect();
+                let seen: Vec<[f64; 3]> =
+                    SLOTS[..6].iter().map(|s| lab(times(&matrix, linear(if on_dark { s.1 } else { s.0 })))).collect();
                 for (i, a) in seen.iter().enumerate() {
                     for (j, b) in seen[..i].iter().enumerate() {
                         let d = (0..3).map(|k| (a[k] - b[k]).powi(2)).sum::<f64>().sqrt();

@@ -64,10 +64,7 @@ fn figures(domain: &str) -> Vec<PublishedFigure> {
 
 fn audit(f: &PublishedFigure) -> String {
     let (word, class, glyph) = f.status.show();
-    format!(
-        "<span class=\"au {class}\"><span aria-hidden=\"true\">{glyph}</span> {word}:</span> {}",
-        escape(&f.audit)
-    )
+    format!("<span class=\"au {class}\"><span aria-hidden=\"true\">{glyph}</span> {word}:</span> {}", escape(&f.audit))
 }
 
 /// The study's headline figures beside this run's, for a run of the paper profile; nothing for others.
@@ -156,7 +153,8 @@ mod tests {
             assert!(!f.claim.is_empty() && !f.printed.is_empty() && !f.audit.is_empty(), "{}", f.claim);
             assert!(f.claim.bytes().any(|b| b.is_ascii_digit()) || f.status != Status::Checked, "{}", f.claim);
         }
-        let status = |test, start: &str| all.iter().find(|f| f.test == test && f.claim.starts_with(start)).unwrap().status;
+        let status =
+            |test, start: &str| all.iter().find(|f| f.test == test && f.claim.starts_with(start)).unwrap().status;
         assert_eq!(status(1, "Accuracy"), Status::Checked);
         assert_eq!(status(4, "The control model's probe"), Status::Artefact);
         assert_eq!(status(8, "Three seeds"), Status::CannotBeRecomputed);

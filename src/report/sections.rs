@@ -118,10 +118,10 @@ pub fn all_effects(run: &Run, files: &mut Files) -> String {
     if facets.is_empty() {
         out.push_str("<p>No effect has been estimated yet.</p>");
     } else {
-        out.push_str(&files.figure(
-            "report",
-            forest::draw("all-effects", "All effects, by test, one axis for each unit", &facets),
-        ));
+        out.push_str(
+            &files
+                .figure("report", forest::draw("all-effects", "All effects, by test, one axis for each unit", &facets)),
+        );
     }
     out.push_str("</section>");
     out
@@ -130,8 +130,7 @@ pub fn all_effects(run: &Run, files: &mut Files) -> String {
 /// What each test could have found with this run's n.
 pub fn power(run: &Run, files: &mut Files) -> String {
     let mut out = String::from("<section id=\"power\"><h2>What this run can detect</h2>");
-    let known: Vec<_> =
-        run.tests.iter().filter_map(|t| Some((t, t.result.as_ref()?.power.as_ref()?))).collect();
+    let known: Vec<_> = run.tests.iter().filter_map(|t| Some((t, t.result.as_ref()?.power.as_ref()?))).collect();
     if !known.is_empty() {
         out.push_str(
             "<p>The smallest effect that each test finds at 80\u{202f}% power with the items, prompts and seeds of this run. An \
@@ -152,12 +151,8 @@ pub fn power(run: &Run, files: &mut Files) -> String {
     for table in &tables {
         out.push_str(&files.table("power", table));
     }
-    let without: Vec<String> = run
-        .tests
-        .iter()
-        .filter(|t| t.result.as_ref().is_some_and(|r| r.power.is_none()))
-        .map(test_title)
-        .collect();
+    let without: Vec<String> =
+        run.tests.iter().filter(|t| t.result.as_ref().is_some_and(|r| r.power.is_none())).map(test_title).collect();
     if !without.is_empty() {
         out.push_str(&format!("<p class=\"note\">Not recorded for: {}.</p>", escape(&without.join(", "))));
     } else if known.is_empty() {

@@ -38,10 +38,7 @@ fn a_page_says_what_the_run_says() {
     let written = write_all(dir.path()).unwrap();
     let html = std::fs::read_to_string(&written.report).unwrap();
     assert_eq!(html.len(), written.bytes);
-    assert_eq!(
-        written.answer,
-        "Mixed: 3 of 8 tests support a disposition, 1 refutes it, 3 inconclusive, 1 not tested"
-    );
+    assert_eq!(written.answer, "Mixed: 3 of 8 tests support a disposition, 1 refutes it, 3 inconclusive, 1 not tested");
     assert_eq!(written.failed_checks, 3);
     for text in [
         ">supports</span>",

@@ -2,10 +2,10 @@
 
 use crate::battery::record::BarPanel;
 
+use super::super::axis::Axis;
 use super::super::csv::{self, Csv};
 use super::super::number;
 use super::super::palette::{self, Style};
-use super::super::axis::Axis;
 use super::super::svg::{self, Anchor, FONT, Svg};
 use super::{Drawing, Key, LINE, legend, x_axis};
 

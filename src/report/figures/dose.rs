@@ -1,6 +1,6 @@
 //! A measure by dose: random directions as a cloud behind, the direction under test in front, accuracy below.
 
-use crate::battery::record::{DosePanel, Series};
+use crate::battery::record::{DosePanel, Reference, Series};
 
 use super::super::csv::{self, Csv};
 use super::super::number;
@@ -22,9 +22,7 @@ pub fn draw(id: &str, title: &str, axes: [&str; 2], panels: &[DosePanel]) -> Dra
                 data.row(names.into_iter().chain([*x, *y, low, high].map(csv::value)));
             }
         };
-        for (measure, real, cloud) in
-            [(axes[1], &p.real, &p.random), ("accuracy", &p.accuracy, &p.random_accuracy)]
-        {
+        for (measure, real, cloud) in [(axes[1], &p.real, &p.random), ("accuracy", &p.accuracy, &p.random_accuracy)] {
             rows(measure, &real.name, &real.points, &real.band);
             for (i, line) in cloud.iter().enumerate() {
                 rows(measure, &format!("random {}", i + 1), line, &[]);
@@ -40,7 +38,10 @@ pub fn draw(id: &str, title: &str, axes: [&str; 2], panels: &[DosePanel]) -> Dra
     let most = panels.iter().map(|p| p.random.len()).max().unwrap_or(0);
     let mut note = match most {
         0 => "Strong line: the direction under test.".to_string(),
-        n => format!("Strong line: the direction under test; thin lines: {} of the same norm.", number::plural(n, "random direction", "random directions")),
+        n => format!(
+            "Strong line: the direction under test; thin lines: {} of the same norm.",
+            number::plural(n, "random direction", "random directions")
+        ),
     };
     if most > MAX_CLOUD {
         note.push_str(&format!(" {MAX_CLOUD} of them are drawn; the CSV has all."));
@@ -73,6 +74,11 @@ fn render(width: f64, axes: [&str; 2], panels: &[DosePanel]) -> (Svg, f64) {
     if panels.iter().any(|p| p.preserving.is_some()) {
         keys.push(("accuracy kept".to_string(), plain, Key::Good));
     }
+    for floor in panels.iter().filter_map(|p| p.accuracy_floor.as_ref()) {
+        if !keys.iter().any(|(name, ..)| *name == floor.name) {
+            keys.push((floor.name.clone(), plain, Key::Reference));
+        }
+    }
     let mut y = legend(&mut s, 0.0, 0.0, &keys) + 4.0;
     let per_row = if width > 600.0 { panels.len().clamp(1, 3) } else { 1 };
     let gap = 26.0;
@@ -88,11 +94,23 @@ fn render(width: f64, axes: [&str; 2], panels: &[DosePanel]) -> (Svg, f64) {
             let look = style(p, r * per_row + i);
             let lower = !p.accuracy.points.is_empty();
             let x_title = if lower { "" } else { axes[0] };
-            let top = Plot { title: &p.title, axes: [x_title, axes[1]], x, height: if width > 600.0 { 190.0 } else { 170.0 } };
-            let mut end = plot(&mut s, &top, y, p, (&p.real, &p.random, &behaviour), look);
+            let top = Plot {
+                title: &p.title,
+                axes: [x_title, axes[1]],
+                x,
+                height: if width > 600.0 { 190.0 } else { 170.0 },
+            };
+            let mut end = plot(&mut s, &top, y, p, Measure { real: &p.real, cloud: &p.random, ys: &behaviour }, look);
             if lower {
                 let under = Plot { title: "", axes: [axes[0], "accuracy"], x, height: 84.0 };
-                end = plot(&mut s, &under, end + 2.0, p, (&p.accuracy, &p.random_accuracy, &accuracy), look);
+                end = plot(
+                    &mut s,
+                    &under,
+                    end + 8.0,
+                    p,
+                    Measure { real: &p.accuracy, cloud: &p.random_accuracy, ys: &accuracy },
+                    look,
+                );
             }
             bottom = bottom.max(end);
         }
@@ -106,6 +124,13 @@ fn values<'a>(real: &'a Series, cloud: &'a [Vec<(f64, f64)>]) -> impl Iterator<I
     lines.chain(real.band.iter().flat_map(|b| [b.0, b.1]))
 }
 
+/// A measure under the direction and under random ones, and all values that its axis has to reach.
+struct Measure<'a> {
+    real: &'a Series,
+    cloud: &'a [Vec<(f64, f64)>],
+    ys: &'a [f64],
+}
+
 struct Plot<'a> {
     title: &'a str,
     axes: [&'a str; 2],
@@ -114,14 +139,7 @@ struct Plot<'a> {
 }
 
 /// One measure; returns the y below it.
-fn plot(
-    s: &mut Svg,
-    at: &Plot,
-    y: f64,
-    p: &DosePanel,
-    (real, cloud, ys): (&Series, &[Vec<(f64, f64)>], &[f64]),
-    look: Style,
-) -> f64 {
+fn plot(s: &mut Svg, at: &Plot, y: f64, p: &DosePanel, Measure { real, cloud, ys }: Measure, look: Style) -> f64 {
     let doses = p.real.points.iter().chain(p.random.iter().flatten()).chain(&p.accuracy.points).map(|q| q.0);
     let f = frame::draw(
         s,
@@ -155,8 +173,10 @@ fn plot(
         real.points.iter().zip(&real.band).map(|(q, b)| (f.x.at(q.0), f.y.at(b.0), f.y.at(b.1))).collect();
     s.area(&bounds, &format!("bn f{}", look.slot));
     let points: Vec<(f64, f64)> = real.points.iter().map(place).collect();
-    let floor = if at.axes[1] == "accuracy" { p.accuracy_floor.as_slice() } else { &[] };
-    frame::references(s, &f, floor, |s| {
+    // its name is in the legend: there is no room for it among the lines
+    let floor = p.accuracy_floor.iter().filter(|_| at.axes[1] == "accuracy");
+    let floor: Vec<Reference> = floor.map(|r| Reference { name: String::new(), y: r.y }).collect();
+    frame::references(s, &f, &floor, |s| {
         s.titled(&real.name, |s| {
             s.polyline(&points, &format!("l {}", palette::stroke(look, 0)));
             for q in &points {

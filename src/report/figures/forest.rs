@@ -2,10 +2,10 @@
 
 use crate::battery::record::Effect;
 
+use super::super::axis::Axis;
 use super::super::csv::{self, Csv};
 use super::super::number;
 use super::super::palette::{self, Style};
-use super::super::axis::Axis;
 use super::super::svg::{self, Anchor, FONT, Marker, Svg};
 use super::{Drawing, LINE, x_axis};
 
@@ -42,7 +42,8 @@ pub fn unit(effect: &Effect) -> &str {
 }
 
 pub fn draw(id: &str, title: &str, facets: &[Facet]) -> Drawing {
-    let mut data = Csv::new(&["group", "axis", "effect", "estimate", "low", "high", "level", "margin", "primary", "method"]);
+    let mut data =
+        Csv::new(&["group", "axis", "effect", "estimate", "low", "high", "level", "margin", "primary", "method"]);
     let mut levels: Vec<String> = Vec::new();
     let (mut band, mut hollow) = (false, false);
     for f in facets {

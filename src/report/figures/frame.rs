@@ -60,11 +60,8 @@ pub fn draw(s: &mut Svg, f: &Spec) -> Frame {
     let trial = vertical(f, 0.0, f.height);
     let labels = trial.ticks.iter().map(|t| svg::text_width(&trial.label(*t), FONT)).fold(0.0, f64::max);
     let (left, right) = (f.x.0 + labels + 9.0, f.x.1 - 6.0);
-    let x = if f.log_x {
-        Axis::log_horizontal(&f.xs, left, right)
-    } else {
-        Axis::horizontal(&f.xs, left, right, false)
-    };
+    let x =
+        if f.log_x { Axis::log_horizontal(&f.xs, left, right) } else { Axis::horizontal(&f.xs, left, right, false) };
     let placed = lanes(f.events, &x, (f.x.0, f.x.1));
     let lanes = placed.iter().map(|p| p.lane + 1).max().unwrap_or(0);
     let top = y + 4.0 + lanes.max(f.lanes) as f64 * LINE;
@@ -77,7 +74,8 @@ pub fn draw(s: &mut Svg, f: &Spec) -> Frame {
     let below = x_axis(s, &x, bottom, bottom, f.x_title, (left + f.x.1) / 2.0, f.x.1 - left);
     for (event, place) in f.events.iter().zip(&placed) {
         let slot = palette::arm(&event.name).map(|style| style.slot);
-        let (stroke, fill) = slot.map_or(("ev".to_string(), "nu".to_string()), |n| (format!("ev k{n}"), format!("ev f{n}")));
+        let (stroke, fill) =
+            slot.map_or(("ev".to_string(), "nu".to_string()), |n| (format!("ev k{n}"), format!("f{n}")));
         let base = y + 1.0 + (place.lane + 1) as f64 * LINE;
         if let Some((low, high)) = event.interval
             && low.is_finite()

@@ -137,7 +137,8 @@ fn render(width: f64, panels: &[LinePanel]) -> (Svg, f64) {
 
 /// What the y axis of `p` has to reach.
 fn y_values(p: &LinePanel) -> impl Iterator<Item = f64> + '_ {
-    let series = p.series.iter().flat_map(|s| s.points.iter().map(|q| q.1).chain(s.band.iter().flat_map(|b| [b.0, b.1])));
+    let series =
+        p.series.iter().flat_map(|s| s.points.iter().map(|q| q.1).chain(s.band.iter().flat_map(|b| [b.0, b.1])));
     let null = p.null.iter().flat_map(|n| n.points.iter().flat_map(|q| [q.1, q.2]));
     let range = p.y_range.iter().flat_map(|r| [r.0, r.1]);
     series.chain(null).chain(range).chain(p.references.iter().map(|r| r.y))
@@ -262,7 +263,8 @@ mod tests {
     #[test]
     fn lines_of_one_arm_differ_unless_they_are_its_seeds() {
         let series = ["value, seed 7", "value, seed 42", "control", "value, frozen probe", "other", "another"];
-        let panel = LinePanel { series: series.map(|n| Series::new(n, vec![(0.0, 1.0)])).to_vec(), ..Default::default() };
+        let panel =
+            LinePanel { series: series.map(|n| Series::new(n, vec![(0.0, 1.0)])).to_vec(), ..Default::default() };
         let looks = looks(&[panel]);
         let of = |at: usize| (looks[at].key.as_str(), looks[at].style.slot, looks[at].variant);
         assert_eq!((of(0), of(1)), (("value", 2, 0), ("value", 2, 0)));

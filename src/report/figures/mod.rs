@@ -96,6 +96,8 @@ pub(super) enum Key {
     Good,
     /// A line of the cloud behind.
     Cloud,
+    /// A threshold.
+    Reference,
 }
 
 /// A legend across the top from `x`, as many lines as it needs; returns the y below it.
@@ -118,7 +120,13 @@ pub(super) fn legend(s: &mut Svg, x: f64, y: f64, entries: &[(String, Style, Key
             Key::Null | Key::Good => {
                 s.rect((at, base - 9.0), (at + 22.0, base + 1.0), if *key == Key::Null { "nu" } else { "ok" });
             }
-            Key::Cloud => s.polyline(&line, "rd"),
+            Key::Cloud => {
+                for rise in [-6.0, -2.0, 2.0] {
+                    s.polyline(&[(at, base - 4.0), (at + 22.0, base - 4.0 + rise)], "rd");
+                    s.polyline(&[(at, base - 4.0 - rise), (at + 22.0, base - 4.0)], "rd");
+                }
+            }
+            Key::Reference => s.line(line[0], line[1], "rf"),
         }
         s.text((at + key_width + 2.0, base), Anchor::Start, "", &name);
         at += width;

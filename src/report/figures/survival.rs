@@ -67,7 +67,7 @@ fn render(width: f64, axes: [&str; 2], curves: &[SurvivalCurve]) -> (Svg, f64) {
     let wide = width > 600.0;
     let table = curves.iter().any(|c| !c.at_risk.is_empty());
     let names = curves.iter().map(|c| svg::text_width(&c.name, FONT) + 18.0).fold(0.0, f64::max).min(0.2 * width);
-    let left = if wide && table { (names - 36.0).max(0.0) } else { 0.0 };
+    let left = if wide && table { (names - 16.0).max(0.0) } else { 0.0 };
     let shapes: Vec<_> = curves.iter().map(corners).collect();
     let f = frame::draw(
         &mut s,
@@ -129,7 +129,7 @@ fn at_risk(s: &mut Svg, f: &frame::Frame, curves: &[SurvivalCurve], styles: &[St
         y += LINE + 2.0;
         s.marker(style.marker, (5.0, y - 4.0), 3.8, &palette::fill(*style, 0));
         if wide {
-            s.text((14.0, y), Anchor::Start, "", &svg::wrap(&c.name, f.x.at(f.x.low) - 30.0, FONT, 1).join(""));
+            s.text((14.0, y), Anchor::Start, "", &svg::wrap(&c.name, f.x.at(f.x.low) - 14.0, FONT, 1).join(""));
         }
         let mut last = f64::NEG_INFINITY;
         for (t, n) in &c.at_risk {

@@ -6,7 +6,8 @@ pub const IDS: [&str; 6] =
     ["03-probing", "04-counter-training", "05-anchor-and-faking", "06-steering", "07-cue-training", "08-seeds"];
 
 /// What one line of the verdict table says.
-type Facts = (&'static str, &'static str, Outcome, Option<f64>, Option<Effect>, &'static str, &'static str, &'static str);
+type Facts =
+    (&'static str, &'static str, Outcome, Option<f64>, Option<Effect>, &'static str, &'static str, &'static str);
 
 fn facts(number: u32) -> Facts {
     use Outcome::*;
@@ -103,7 +104,8 @@ pub fn test(r: &mut Random, number: u32, items: usize, key: &str) -> (TestResult
         _ => Vec::new(),
     };
     let ok = outcome != Outcome::NotTested;
-    let check = Health { name: "attack alive".into(), ok, fatal: !ok, detail: "share of groups without variance".into() };
+    let check =
+        Health { name: "attack alive".into(), ok, fatal: !ok, detail: "share of groups without variance".into() };
     let result = TestResult {
         number,
         id: IDS[number as usize - 3].into(),
@@ -206,16 +208,13 @@ fn trajectory(r: &mut Random, end: f64, half: f64) -> Vec<(f64, f64)> {
 }
 
 fn attack(r: &mut Random) -> Vec<LinePanel> {
-    let lines: Vec<Series> =
-        ATTACKED.iter().map(|(a, end, half)| banded(a, 2.0, trajectory(r, *end, *half))).collect();
+    let lines: Vec<Series> = ATTACKED.iter().map(|(a, end, half)| banded(a, 2.0, trajectory(r, *end, *half))).collect();
     let dose = |s: &Series| {
         let points: Vec<(f64, f64)> = s.points.iter().map(|q| (0.02 * q.0 * (1.0 + q.0 / 300.0), q.1)).collect();
         Series { points, ..s.clone() }
     };
-    let references = vec![
-        Reference { name: "2× step 0".into(), y: 18.0 },
-        Reference { name: "completion limit".into(), y: 64.0 },
-    ];
+    let references =
+        vec![Reference { name: "2× step 0".into(), y: 18.0 }, Reference { name: "completion limit".into(), y: 64.0 }];
     let event = |name: &str, x| Event { name: name.into(), x, interval: None };
     let by = |title: &str, x_axis: &str, series, events| LinePanel {
         title: title.into(),

@@ -285,7 +285,11 @@ pub fn write(dir: &Path, items: usize) {
         hashes: BTreeMap::from(["model", "data"].map(|n| (n.into(), sha256_hex(n.as_bytes())))),
         seeds: vec![42],
         arms: ARMS.map(str::to_string).to_vec(),
-        tests: [&["01-generalisation", "02-monitoring"][..], &later::IDS].concat().iter().map(|t| t.to_string()).collect(),
+        tests: [&["01-generalisation", "02-monitoring"][..], &later::IDS]
+            .concat()
+            .iter()
+            .map(|t| t.to_string())
+            .collect(),
         attractors: vec![Table {
             title: "Expected reward by policy, value reward".into(),
             columns: ["policy", "arithmetic", "chain", "all"].map(str::to_string).to_vec(),

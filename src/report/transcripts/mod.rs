@@ -147,7 +147,11 @@ fn test(id: &str, title: &str, rows: &[Row], arms: &[String], budget: Budget) ->
     };
     let n = chosen.differ.len();
     section(
-        format!("Arms or conditions disagree on correctness: {} of {} cases", number::count(n), number::count(chosen.differing)),
+        format!(
+            "Arms or conditions disagree on correctness: {} of {} cases",
+            number::count(n),
+            number::count(chosen.differing)
+        ),
         by_pattern(rows, chosen.differ),
     );
     section("They agree, and lengths differ most".to_string(), by_pattern(rows, chosen.lengths));
@@ -164,7 +168,10 @@ fn test(id: &str, title: &str, rows: &[Row], arms: &[String], budget: Budget) ->
         number::count(rows.len())
     );
     if used < rows.len() {
-        out.push_str(&format!("<p class=\"note\">The others are in <code>tests/{}/items.jsonl</code>.</p>", escape(id)));
+        out.push_str(&format!(
+            "<p class=\"note\">The others are in <code>tests/{}/items.jsonl</code>.</p>",
+            escape(id)
+        ));
     }
     out.push_str(&body);
     out.push_str("</details>");
@@ -232,7 +239,8 @@ fn case_html(all: &[Row], case: &Case) -> String {
     }
     out.push_str(&format!("<p class=\"label\">truth</p><pre class=\"shared\">{}</pre>", text(&first.truth)));
     for r in rows {
-        let prompt = if same { String::new() } else { format!("<p class=\"label\">prompt</p><pre>{}</pre>", text(&r.prompt)) };
+        let prompt =
+            if same { String::new() } else { format!("<p class=\"label\">prompt</p><pre>{}</pre>", text(&r.prompt)) };
         out.push_str(&row_html(r, &place(r), &prompt));
     }
     out.push_str("</details>");

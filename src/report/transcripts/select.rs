@@ -160,7 +160,8 @@ fn by_condition(rows: &[Row]) -> Vec<Case> {
             let (low, high) = (*of.first()?, *of.last()?);
             // the extreme rows, or the best pair with one of them when both are of one condition
             let other = |at: usize| move |i: &&usize| rows[**i].condition != rows[at].condition;
-            let pairs = [of.iter().rev().find(other(low)).map(|j| (low, *j)), of.iter().find(other(high)).map(|j| (high, *j))];
+            let pairs =
+                [of.iter().rev().find(other(low)).map(|j| (low, *j)), of.iter().find(other(high)).map(|j| (high, *j))];
             let cases = pairs.into_iter().flatten().map(|(a, b)| case(rows, vec![a.min(b), a.max(b)], true));
             cases.max_by(|a, b| a.differs.total_cmp(&b.differs).then(a.stretch.total_cmp(&b.stretch)))
         })
@@ -231,7 +232,8 @@ mod tests {
         for arm in arms() {
             for fate in Fate::ALL {
                 let is = |r: &Row| r.arm == arm && Fate::of(r) == fate;
-                let left = rows.iter().enumerate().any(|(i, r)| is(r) && (chosen.sample.contains(&i) || !all.contains(&i)));
+                let left =
+                    rows.iter().enumerate().any(|(i, r)| is(r) && (chosen.sample.contains(&i) || !all.contains(&i)));
                 assert!(!left || chosen.sample.iter().any(|i| is(&rows[*i])), "{arm} {fate:?}");
             }
         }
