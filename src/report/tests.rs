@@ -292,6 +292,12 @@ fn what_is_missing_is_shown() {
         assert!(html.contains(text), "missing: {text}");
     }
 
+    // results of versions before the field
+    edit_json(&dir.path().join("tests/01-generalisation/result.json"), |r: &mut serde_json::Value| {
+        assert!(r.as_object_mut().unwrap().remove("power").is_some());
+    });
+    assert!(page(dir.path()).contains("Not recorded for: 1 Generalisation."));
+
     edit_json(&dir.path().join("tests/01-generalisation/result.json"), |r: &mut TestResult| {
         r.verdict.outcome = Outcome::NotTested;
         (r.verdict.p, r.verdict.p_holm, r.verdict.primary) = (None, None, None);

@@ -62,7 +62,8 @@ pub fn draw(s: &mut Svg, f: &Spec) -> Frame {
     let (left, right) = (f.x.0 + labels + 9.0, f.x.1 - 6.0);
     let x =
         if f.log_x { Axis::log_horizontal(&f.xs, left, right) } else { Axis::horizontal(&f.xs, left, right, false) };
-    let placed = lanes(f.events, &x, (f.x.0, f.x.1));
+    let events: Vec<&Event> = f.events.iter().filter(|e| !e.x.is_nan()).collect();
+    let placed = lanes(&events, &x, (f.x.0, f.x.1));
     let lanes = placed.iter().map(|p| p.lane + 1).max().unwrap_or(0);
     let top = y + 4.0 + lanes.max(f.lanes) as f64 * LINE;
     let bottom = top + f.height;
@@ -72,7 +73,7 @@ pub fn draw(s: &mut Svg, f: &Spec) -> Frame {
         s.text((left - 6.0, axis.at(t) + 4.0), Anchor::End, "mu", &axis.label(t));
     }
     let below = x_axis(s, &x, bottom, bottom, f.x_title, (left + f.x.1) / 2.0, f.x.1 - left);
-    for (event, place) in f.events.iter().zip(&placed) {
+    for (event, place) in events.iter().zip(&placed) {
         let slot = palette::arm(&event.name).map(|style| style.slot);
         let (stroke, fill) =
             slot.map_or(("ev".to_string(), "nu".to_string()), |n| (format!("ev k{n}"), format!("f{n}")));
@@ -109,8 +110,8 @@ struct Place {
     lane: usize,
 }
 
-/// Labels of events in as many rows as they need; an event beyond the axis (a break that never came) has none.
-fn lanes(events: &[Event], axis: &Axis, ends: (f64, f64)) -> Vec<Place> {
+/// Labels of events in as many rows as they need.
+fn lanes(events: &[&Event], axis: &Axis, ends: (f64, f64)) -> Vec<Place> {
     // (start, end) of what each row holds
     let mut rows: Vec<Vec<(f64, f64)>> = Vec::new();
     events

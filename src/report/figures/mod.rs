@@ -151,3 +151,84 @@ pub(super) fn x_axis(s: &mut Svg, axis: &Axis, top: f64, y: f64, title: &str, mi
     }
     below
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::battery::record::*;
+
+    /// Every kind with missing, infinite and empty data, and bands that are too short.
+    #[test]
+    fn awkward_data_is_drawn_without_it() {
+        let odd = vec![(f64::NAN, 1.0), (0.0, f64::INFINITY), (1.0, -1.0), (2.0, f64::NAN), (3.0, 1e300)];
+        let series = Series { name: "value".into(), points: odd.clone(), band: vec![(f64::NAN, 1.0)] };
+        let event = |x| Event { name: "break".into(), x, interval: Some((f64::NEG_INFINITY, f64::NAN)) };
+        let panel = |log_y| LinePanel {
+            series: vec![series.clone(), Series::default()],
+            references: vec![Reference { name: "r".into(), y: f64::NAN }, Reference { name: "s".into(), y: -1.0 }],
+            events: vec![event(f64::NAN), event(f64::INFINITY), event(1.0)],
+            null: Some(NullBand { name: "null".into(), points: vec![(0.0, f64::NAN, 1.0), (1.0, 0.0, 1.0)] }),
+            y_range: Some((f64::NAN, 2.0)),
+            log_y,
+            ..Default::default()
+        };
+        let dosed = DosePanel {
+            real: series.clone(),
+            random: vec![odd.clone(), Vec::new()],
+            accuracy: series.clone(),
+            preserving: Some((f64::NEG_INFINITY, f64::INFINITY)),
+            accuracy_floor: Some(Reference { name: "floor".into(), y: f64::INFINITY }),
+            ..Default::default()
+        };
+        let curve = SurvivalCurve {
+            steps: odd.clone(),
+            band: vec![(0.0, f64::NAN)],
+            censored: vec![f64::NAN, f64::INFINITY, 5.0],
+            at_risk: vec![(f64::NAN, 3), (2.0, 1)],
+            ..Default::default()
+        };
+        let (id, title, x_axis, y_axis) = (String::from("a"), String::new(), String::new(), String::new());
+        let scatter = |series, log| Figure::Scatter {
+            id: id.clone(),
+            title: title.clone(),
+            x_axis: x_axis.clone(),
+            y_axis: y_axis.clone(),
+            series,
+            log,
+        };
+        let dose = |panels| Figure::DoseResponse {
+            id: id.clone(),
+            title: title.clone(),
+            x_axis: x_axis.clone(),
+            y_axis: y_axis.clone(),
+            panels,
+        };
+        let survival = |curves| Figure::Survival {
+            id: id.clone(),
+            title: title.clone(),
+            x_axis: x_axis.clone(),
+            y_axis: y_axis.clone(),
+            curves,
+        };
+        let lines = |panels| Figure::Lines { id: id.clone(), title: title.clone(), panels };
+        for figure in [
+            lines(vec![panel(false), panel(true), LinePanel::default()]),
+            lines(Vec::new()),
+            scatter(vec![series.clone()], true),
+            scatter(vec![series.clone(), Series::default()], false),
+            scatter(Vec::new(), true),
+            dose(vec![dosed, DosePanel::default()]),
+            dose(Vec::new()),
+            survival(vec![curve, SurvivalCurve::default()]),
+            survival(Vec::new()),
+        ] {
+            let drawing = draw(&figure);
+            for text in [drawing.html(), drawing.file()] {
+                assert!(
+                    !text.contains("NaN") && !text.contains("inf\"") && !text.contains("inf "),
+                    "{figure:?}: {text}"
+                );
+            }
+        }
+    }
+}

@@ -111,7 +111,7 @@ fn render(width: f64, axes: [&str; 2], curves: &[SurvivalCurve]) -> (Svg, f64) {
             for q in shape.iter().skip(1).take(shape.len().saturating_sub(2)) {
                 s.marker(style.marker, place(q.0, q.1), 3.4, &palette::fill(*style, 0));
             }
-            for t in &c.censored {
+            for t in c.censored.iter().filter(|t| t.is_finite()) {
                 let (x, y) = place(*t, share_at(shape, *t));
                 s.line((x, y - 5.0), (x, y + 5.0), &format!("wh k{}", style.slot));
             }
