@@ -145,10 +145,31 @@ pub enum Figure {
     GroupedBars { id: String, title: String, panels: Vec<BarPanel> },
     /// Estimates with intervals on one axis, with an optional equivalence band (± margin).
     Forest { id: String, title: String, axis: String, margin: Option<f64>, effects: Vec<Effect> },
-    /// Lines over steps (learning curves).
-    Lines { id: String, title: String, x_axis: String, y_axis: String, series: Vec<Series> },
+    /// Lines over steps, layers or doses: panels side by side, one legend.
+    Lines { id: String, title: String, panels: Vec<LinePanel> },
     /// One point per item.
-    Scatter { id: String, title: String, x_axis: String, y_axis: String, series: Vec<Series> },
+    Scatter {
+        id: String,
+        title: String,
+        x_axis: String,
+        y_axis: String,
+        series: Vec<Series>,
+        /// Both axes logarithmic; points that are not positive are left out and counted.
+        #[serde(default)]
+        log: bool,
+    },
+    /// A measure by dose: the real direction before a cloud of random ones, and accuracy under it.
+    DoseResponse {
+        id: String,
+        title: String,
+        /// e.g. `dose, residual RMS`.
+        x_axis: String,
+        /// e.g. `mean log tokens`.
+        y_axis: String,
+        panels: Vec<DosePanel>,
+    },
+    /// Share that has not broken yet: step functions with ticks where something was censored.
+    Survival { id: String, title: String, x_axis: String, y_axis: String, curves: Vec<SurvivalCurve> },
 }
 
 /// (value, low, high) by group and bar.
@@ -166,11 +187,118 @@ pub struct BarPanel {
     pub values: Triples,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A line or a set of points. Names that begin with an arm (`value`, `value, seed 7`) get that arm's colour.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     pub name: String,
     #[serde(deserialize_with = "points")]
     pub points: Vec<(f64, f64)>,
+    /// (low, high) of each point; empty = no band.
+    #[serde(default, deserialize_with = "points")]
+    pub band: Vec<(f64, f64)>,
+}
+
+impl Series {
+    /// A series without a band.
+    pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, band: Vec::new() }
+    }
+}
+
+/// One panel of [`Figure::Lines`]; use `..Default::default()`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinePanel {
+    /// Empty = `y_axis` stands above the panel.
+    #[serde(default)]
+    pub title: String,
+    pub x_axis: String,
+    pub y_axis: String,
+    pub series: Vec<Series>,
+    /// Horizontal lines: thresholds, chance.
+    #[serde(default)]
+    pub references: Vec<Reference>,
+    /// Vertical lines: break, onset, first crossing.
+    #[serde(default)]
+    pub events: Vec<Event>,
+    /// What chance alone gives, e.g. the 95 % band of permuted labels.
+    #[serde(default)]
+    pub null: Option<NullBand>,
+    /// Values that the y axis must reach, e.g. `[0, 1]` of a share.
+    #[serde(default, deserialize_with = "pair")]
+    pub y_range: Option<(f64, f64)>,
+    /// Logarithmic y axis; a point that is not positive interrupts its line.
+    #[serde(default)]
+    pub log_y: bool,
+}
+
+/// A labelled horizontal line, e.g. `2× step 0`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    pub name: String,
+    #[serde(deserialize_with = "number")]
+    pub y: f64,
+}
+
+/// A labelled vertical line, e.g. `value: break`; a name that begins with an arm gets its colour.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub name: String,
+    #[serde(deserialize_with = "number")]
+    pub x: f64,
+    /// Interval of `x`, e.g. of a change point.
+    #[serde(default, deserialize_with = "pair")]
+    pub interval: Option<(f64, f64)>,
+}
+
+/// A band over x.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NullBand {
+    /// e.g. `95 % of permuted labels`.
+    pub name: String,
+    /// (x, low, high).
+    #[serde(deserialize_with = "band")]
+    pub points: Vec<(f64, f64, f64)>,
+}
+
+/// One column of [`Figure::DoseResponse`], e.g. one arm.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DosePanel {
+    pub title: String,
+    /// The direction under test, with its band.
+    pub real: Series,
+    /// The same measure for each random direction: (dose, value).
+    #[serde(default, deserialize_with = "lines")]
+    pub random: Vec<Vec<(f64, f64)>>,
+    /// Accuracy (a share) under the direction; without points there is no lower panel.
+    #[serde(default)]
+    pub accuracy: Series,
+    #[serde(default, deserialize_with = "lines")]
+    pub random_accuracy: Vec<Vec<(f64, f64)>>,
+    /// Doses between which accuracy is kept.
+    #[serde(default, deserialize_with = "pair")]
+    pub preserving: Option<(f64, f64)>,
+    /// e.g. `95 % of the undosed accuracy`.
+    #[serde(default)]
+    pub accuracy_floor: Option<Reference>,
+}
+
+/// A Kaplan–Meier curve, computed by the test.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SurvivalCurve {
+    /// The arm.
+    pub name: String,
+    /// (time, share left from this time on), in order; begins with `(0, 1)` whether or not it is given.
+    #[serde(deserialize_with = "points")]
+    pub steps: Vec<(f64, f64)>,
+    /// (low, high) of each step; empty = no band.
+    #[serde(default, deserialize_with = "points")]
+    pub band: Vec<(f64, f64)>,
+    /// Times at which a run ended without a break.
+    #[serde(default, deserialize_with = "numbers")]
+    pub censored: Vec<f64>,
+    /// (time, runs still observed just before it), for the table under the curves.
+    #[serde(default)]
+    pub at_risk: Vec<(f64, usize)>,
 }
 
 /// `tests/<nn-name>/result.json`.
@@ -193,6 +321,9 @@ pub struct TestResult {
     pub n_seeds: usize,
     pub health: Vec<Health>,
     pub figures: Vec<Figure>,
+    /// What this run could have detected: the smallest effect at 80 % power with its n, by contrast.
+    #[serde(default)]
+    pub power: Option<Table>,
     /// [`Manifest::key`] of the run that the rows belong to.
     pub key: String,
 }
@@ -259,6 +390,24 @@ fn points<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(f64, f64)>, D::Error> 
     Ok(pairs.iter().map(|(x, y)| (x.get(), y.get())).collect())
 }
 
+fn numbers<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<f64>, D::Error> {
+    Ok(Vec::<Nullable>::deserialize(d)?.iter().map(Nullable::get).collect())
+}
+
+fn pair<'de, D: Deserializer<'de>>(d: D) -> Result<Option<(f64, f64)>, D::Error> {
+    Ok(Option::<(Nullable, Nullable)>::deserialize(d)?.map(|(a, b)| (a.get(), b.get())))
+}
+
+fn lines<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Vec<(f64, f64)>>, D::Error> {
+    let lines = Vec::<Vec<(Nullable, Nullable)>>::deserialize(d)?;
+    Ok(lines.iter().map(|l| l.iter().map(|(x, y)| (x.get(), y.get())).collect()).collect())
+}
+
+fn band<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<(f64, f64, f64)>, D::Error> {
+    let points = Vec::<(Nullable, Nullable, Nullable)>::deserialize(d)?;
+    Ok(points.iter().map(|(x, low, high)| (x.get(), low.get(), high.get())).collect())
+}
+
 fn triples<'de, D: Deserializer<'de>>(d: D) -> Result<Triples, D::Error> {
     let groups = Vec::<Vec<(Nullable, Nullable, Nullable)>>::deserialize(d)?;
     Ok(groups.iter().map(|g| g.iter().map(|(v, low, high)| (v.get(), low.get(), high.get())).collect()).collect())
@@ -296,5 +445,32 @@ mod tests {
         assert!(matches!(&cells[..], [Cell::Number(x), Cell::Text(_)] if x.is_nan()));
         let Figure::GroupedBars { panels, .. } = figure else { panic!("another kind") };
         assert!(panels[0].values[0][0].1.is_nan() && panels[0].values[0][0].2 == 2.0);
+    }
+
+    #[test]
+    fn figures_need_only_what_they_show() {
+        let text = r#"{"kind":"lines","id":"a","title":"t","panels":[{"x_axis":"step","y_axis":"tokens","series":[
+            {"name":"value","points":[[0,1],[25,null]]}],"events":[{"name":"break","x":25}]}]}"#;
+        let Figure::Lines { panels, .. } = serde_json::from_str(text).unwrap() else { panic!("another kind") };
+        assert!(panels[0].series[0].points[1].1.is_nan() && panels[0].series[0].band.is_empty());
+        assert!(panels[0].null.is_none() && panels[0].events[0].interval.is_none() && !panels[0].log_y);
+
+        let dose = Figure::DoseResponse {
+            id: "d".into(),
+            title: String::new(),
+            x_axis: String::new(),
+            y_axis: String::new(),
+            panels: vec![DosePanel {
+                random: vec![vec![(0.0, f64::NAN), (1.0, 2.0)]],
+                preserving: Some((f64::NEG_INFINITY, 1.0)),
+                accuracy_floor: Some(Reference { name: "floor".into(), y: f64::NAN }),
+                ..Default::default()
+            }],
+        };
+        let back = serde_json::from_str(&serde_json::to_string(&dose).unwrap()).unwrap();
+        let Figure::DoseResponse { panels, .. } = back else { panic!("another kind") };
+        assert!(panels[0].random[0][0].1.is_nan() && panels[0].random[0][1] == (1.0, 2.0));
+        assert!(panels[0].preserving.is_some_and(|r| r.0.is_nan() && r.1 == 1.0));
+        assert!(panels[0].accuracy_floor.as_ref().is_some_and(|r| r.y.is_nan()));
     }
 }

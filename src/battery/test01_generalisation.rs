@@ -66,6 +66,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure(rows, ctx)?],
+        power: None,
         key: ctx.key.clone(),
     })
 }

@@ -1,9 +1,9 @@
 //! Learning curves of the arms: small multiples of the metrics that say whether training worked, and a table of both ends.
 
-use crate::battery::record::{Cell, Series, Table};
+use crate::battery::record::{Cell, LinePanel, Series, Table};
 
 use super::figures::Drawing;
-use super::figures::lines::{self, Panel};
+use super::figures::lines;
 use super::read::{Curve, Run};
 
 /// (TRL name, title, name in the table if it is there, is a share) of the panels, in this order.
@@ -22,7 +22,7 @@ const PANELS: [(&str, &str, Option<&str>, bool); 9] = [
 /// `None` where nothing was logged.
 pub fn drawing(run: &Run) -> Option<Drawing> {
     let several = run.curves.iter().any(|c| run.curves.iter().any(|d| d.arm == c.arm && d.seed != c.seed));
-    let panels: Vec<Panel> = PANELS
+    let panels: Vec<LinePanel> = PANELS
         .iter()
         .filter_map(|(name, title, _, share)| {
             let series: Vec<Series> = run
@@ -32,10 +32,16 @@ pub fn drawing(run: &Run) -> Option<Drawing> {
                     let points: Vec<(f64, f64)> =
                         c.points.iter().filter_map(|p| Some((p.step, p.get(name)?))).collect();
                     let name = if several { format!("{}, seed {}", c.arm, c.seed) } else { c.arm.clone() };
-                    (!points.is_empty()).then_some(Series { name, points })
+                    (!points.is_empty()).then(|| Series::new(name, points))
                 })
                 .collect();
-            let panel = Panel { title: title.to_string(), x_axis: "step".to_string(), series, share: *share };
+            let panel = LinePanel {
+                x_axis: "step".to_string(),
+                y_axis: title.to_string(),
+                series,
+                y_range: share.then_some((0.0, 1.0)),
+                ..Default::default()
+            };
             (!panel.series.is_empty()).then_some(panel)
         })
         .collect();

@@ -1,8 +1,9 @@
 //! The report of a run: one self-contained `report.html`, and every figure and table as a file of its own.
 //!
 //! A run folder (see [`crate::battery::record`]) is read as it is; nothing is computed anew except counts of rows. The page
-//! loads nothing from anywhere, needs no script, and is at most 10 MB.
+//! loads nothing from anywhere, can be read whole without its one script (which only filters transcripts), and is at most 10 MB.
 
+mod axis;
 mod csv;
 mod curves;
 mod figures;
@@ -11,6 +12,7 @@ mod methods;
 mod number;
 mod page;
 mod palette;
+mod published;
 mod read;
 mod sections;
 mod svg;
@@ -19,6 +21,7 @@ mod synthetic;
 #[cfg(test)]
 mod tests;
 mod transcripts;
+mod verdicts;
 
 use std::path::{Path, PathBuf};
 

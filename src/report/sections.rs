@@ -4,13 +4,14 @@ use crate::battery::record::{Cell, Table};
 
 use super::figures::{self, forest};
 use super::html::{escape, slug};
-use super::page::{Files, badge, is_log, outcome, test_number, test_title};
+use super::page::Files;
 use super::read::{Run, TestFolder};
-use super::transcripts::{self, Budget};
-use super::{curves, methods as methods_text, number};
+use super::transcripts;
+use super::verdicts::{badge, is_log, outcome, test_title};
+use super::{curves, methods as methods_text, number, published};
 
-/// One test: question, the study's statistic, the verdict and why, figures, counts, transcripts.
-pub fn test(run: &Run, t: &TestFolder, files: &mut Files, budget: &mut Budget) -> String {
+/// One test: question, the study's statistic, the verdict and why, figures, counts.
+pub fn test(run: &Run, t: &TestFolder, files: &mut Files) -> String {
     let id = slug(&t.id);
     let state = t.result.as_ref().map(|r| r.verdict.outcome);
     let mut out = format!("<section id=\"test-{id}\"><h2>{} {}</h2>", escape(&test_title(t)), badge(state));
@@ -20,6 +21,7 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files, budget: &mut Budget) -
         for table in &r.headline.tables {
             out.push_str(&files.table(&t.id, table));
         }
+        out.push_str(&published::of_test(run, r.number));
         let v = &r.verdict;
         let (_, class, _) = outcome(state);
         out.push_str(&format!(
@@ -58,12 +60,7 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files, budget: &mut Budget) -
         Some(rows) if !rows.is_empty() => {
             out.push_str(&files.table(&t.id, &transcripts::outcomes(rows, &run.manifest.arms)));
             out.push_str("<p class=\"note\">Counted from the rows; a near miss counts half in “right %”.</p>");
-            let left = run.tests.iter().skip_while(|o| o.id != t.id).filter(|o| o.rows.is_some()).count().max(1);
-            let mut share = Budget { rows: budget.rows / left, bytes: budget.bytes / left };
-            let before = share;
-            out.push_str(&transcripts::html(&t.id, rows, &run.manifest.arms, &mut share));
-            budget.rows -= before.rows - share.rows;
-            budget.bytes -= before.bytes - share.bytes;
+            out.push_str(&format!("<p><a href=\"#transcripts-{id}\">Transcripts of this test</a></p>"));
         }
         Some(_) => out.push_str("<p class=\"note\">items.jsonl is empty.</p>"),
         None => out.push_str("<p class=\"note\">No items.jsonl: there are no rows to show.</p>"),
@@ -98,22 +95,22 @@ pub fn training(run: &Run, files: &mut Files) -> String {
     out
 }
 
-/// Every effect of every test, on one axis for each unit.
+/// Every effect of every test, grouped by test, with one axis for each unit.
 pub fn all_effects(run: &Run, files: &mut Files) -> String {
     let mut facets: Vec<forest::Facet> = Vec::new();
     for t in &run.tests {
         let Some(r) = &t.result else { continue };
-        let label = test_number(t).map_or_else(|| t.id.clone(), |n| format!("T{n}"));
+        let group = format!("{}: {}", test_title(t), outcome(Some(r.verdict.outcome)).0);
         let primary = r.verdict.primary.iter().map(|e| (e, true));
         let others = r.effects.iter().filter(|e| r.verdict.primary.as_ref() != Some(*e)).map(|e| (e, false));
         for (e, primary) in primary.chain(others) {
             let unit = forest::unit(e).to_string();
             let name = e.name[unit.len().min(e.name.len())..].trim_start_matches([',', ' ']);
             let name = if name.is_empty() { unit.as_str() } else { name };
-            let row = forest::Row { label: format!("{label}: {name}"), effect: e.clone(), primary };
-            match facets.iter_mut().find(|f| f.axis == unit) {
+            let row = forest::Row { label: name.to_string(), effect: e.clone(), primary };
+            match facets.iter_mut().find(|f| f.group == group && f.axis == unit) {
                 Some(f) => f.rows.push(row),
-                None => facets.push(forest::Facet { axis: unit, margin: None, rows: vec![row] }),
+                None => facets.push(forest::Facet { group: group.clone(), axis: unit, margin: None, rows: vec![row] }),
             }
         }
     }
@@ -122,8 +119,44 @@ pub fn all_effects(run: &Run, files: &mut Files) -> String {
         out.push_str("<p>No effect has been estimated yet.</p>");
     } else {
         out.push_str(
-            &files.figure("report", forest::draw("all-effects", "All effects, one axis for each unit", &facets)),
+            &files
+                .figure("report", forest::draw("all-effects", "All effects, by test, one axis for each unit", &facets)),
         );
+    }
+    out.push_str("</section>");
+    out
+}
+
+/// What each test could have found with this run's n.
+pub fn power(run: &Run, files: &mut Files) -> String {
+    let mut out = String::from("<section id=\"power\"><h2>What this run can detect</h2>");
+    let known: Vec<_> = run.tests.iter().filter_map(|t| Some((t, t.result.as_ref()?.power.as_ref()?))).collect();
+    if !known.is_empty() {
+        out.push_str(
+            "<p>The smallest effect that each test finds at 80\u{202f}% power with the items, prompts and seeds of this run. An \
+             inconclusive test says nothing about effects smaller than these.</p>",
+        );
+    }
+    // tests that give the same columns share a table
+    let mut tables: Vec<Table> = Vec::new();
+    for (t, table) in &known {
+        let columns: Vec<String> = ["test".to_string()].into_iter().chain(table.columns.clone()).collect();
+        let title = Cell::Text(test_title(t));
+        let rows = table.rows.iter().map(|r| [title.clone()].into_iter().chain(r.clone()).collect::<Vec<_>>());
+        match tables.iter_mut().find(|o| o.title == table.title && o.columns == columns) {
+            Some(o) => o.rows.extend(rows),
+            None => tables.push(Table { title: table.title.clone(), columns, rows: rows.collect() }),
+        }
+    }
+    for table in &tables {
+        out.push_str(&files.table("power", table));
+    }
+    let without: Vec<String> =
+        run.tests.iter().filter(|t| t.result.as_ref().is_some_and(|r| r.power.is_none())).map(test_title).collect();
+    if !without.is_empty() {
+        out.push_str(&format!("<p class=\"note\">Not recorded for: {}.</p>", escape(&without.join(", "))));
+    } else if known.is_empty() {
+        out.push_str("<p>No test has finished yet.</p>");
     }
     out.push_str("</section>");
     out

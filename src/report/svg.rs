@@ -1,9 +1,8 @@
-//! A small deterministic SVG writer: shapes, text that knows its width, axes with nice ticks.
+//! A small deterministic SVG writer: shapes, and text that knows its width.
 //!
 //! Colours are classes (see `palette`), so one drawing serves light and dark pages.
 
 use super::html::escape;
-use super::number;
 
 /// Font size of every figure, in user units.
 pub const FONT: f64 = 12.0;
@@ -30,7 +29,26 @@ pub enum Marker {
     Triangle,
     Diamond,
     Down,
+    /// × and +.
+    Cross,
+    Plus,
 }
+
+/// Outline of +, turned by an eighth for ×.
+const PLUS: [(f64, f64); 12] = [
+    (-0.42, -1.25),
+    (0.42, -1.25),
+    (0.42, -0.42),
+    (1.25, -0.42),
+    (1.25, 0.42),
+    (0.42, 0.42),
+    (0.42, 1.25),
+    (-0.42, 1.25),
+    (-0.42, 0.42),
+    (-1.25, 0.42),
+    (-1.25, -0.42),
+    (-0.42, -0.42),
+];
 
 /// One decimal, without a trailing zero: keeps files small and equal on every machine.
 fn c(x: f64) -> String {
@@ -81,6 +99,24 @@ impl Svg {
         }
     }
 
+    /// The area between two lines over the same x, in pieces where a coordinate is not finite.
+    pub fn area(&mut self, points: &[(f64, f64, f64)], class: &str) {
+        let mut d = String::new();
+        for run in points.split(|p| !(p.0.is_finite() && p.1.is_finite() && p.2.is_finite())) {
+            if run.len() < 2 {
+                continue;
+            }
+            let there = run.iter().map(|p| (p.0, p.1));
+            for (i, p) in there.chain(run.iter().rev().map(|p| (p.0, p.2))).enumerate() {
+                d.push_str(&format!("{}{} {}", if i == 0 { 'M' } else { 'L' }, c(p.0), c(p.1)));
+            }
+            d.push('Z');
+        }
+        if !d.is_empty() {
+            self.body.push_str(&format!("<path class=\"{class}\" d=\"{d}\"/>"));
+        }
+    }
+
     pub fn text(&mut self, at: (f64, f64), anchor: Anchor, class: &str, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "",
@@ -116,6 +152,8 @@ impl Svg {
             Marker::Triangle => &[(0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)],
             Marker::Down => &[(0.0, 1.1), (1.1, -0.9), (-1.1, -0.9)],
             Marker::Diamond => &[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
+            Marker::Plus => &PLUS,
+            Marker::Cross => &PLUS.map(|p| ((p.0 - p.1) * 0.75, (p.0 + p.1) * 0.75)),
         };
         let d: String = points
             .iter()
@@ -214,130 +252,9 @@ pub fn wrap(text: &str, width: f64, size: f64, max_lines: usize) -> Vec<String> 
     lines
 }
 
-/// A linear axis from data to user units.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
-    pub low: f64,
-    pub high: f64,
-    from: f64,
-    to: f64,
-    pub ticks: Vec<f64>,
-    decimals: usize,
-}
-
-impl Axis {
-    /// Covers the finite numbers of `values` (and a little more where they are all equal), with about `want` ticks at 1, 2 or 5
-    /// × 10ⁿ, drawn between `from` and `to`. With `round` the ends are ticks; else they are padded by 4 %.
-    pub fn new(values: impl Iterator<Item = f64>, from: f64, to: f64, want: usize, round: bool) -> Self {
-        let (mut low, mut high) =
-            values.filter(|v| v.is_finite()).fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), v| (a.min(v), b.max(v)));
-        if low > high {
-            (low, high) = (0.0, 1.0);
-        }
-        if high - low <= 1e-9 * high.abs().max(low.abs()) {
-            let pad = if high == 0.0 { 1.0 } else { 0.1 * high.abs() };
-            (low, high) = (low - pad, high + pad);
-        }
-        if !(high - low).is_finite() {
-            (low, high) = (low / 4.0, high / 4.0);
-        }
-        let step = nice_step((high - low) / want.max(1) as f64);
-        if round {
-            (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
-        } else {
-            let pad = 0.04 * (high - low);
-            (low, high) = (low - pad, high + pad);
-        }
-        let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
-        let n = ((last - first).clamp(0.0, 40.0)) as usize;
-        let ticks = (0..=n).map(|i| (first + i as f64) * step).collect();
-        let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-        Self { low, high, from, to, ticks, decimals }
-    }
-
-    /// As `new`, with as many ticks as their labels leave room for on a horizontal axis.
-    pub fn horizontal(values: &[f64], from: f64, to: f64, round: bool) -> Self {
-        for want in (2..=8).rev() {
-            let axis = Self::new(values.iter().copied(), from, to, want, round);
-            let widest = axis.ticks.iter().map(|&t| text_width(&axis.label(t), FONT)).fold(0.0, f64::max);
-            let gap =
-                axis.ticks.windows(2).map(|w| (axis.at(w[1]) - axis.at(w[0])).abs()).fold(f64::INFINITY, f64::min);
-            if widest + FONT <= gap {
-                return axis;
-            }
-        }
-        Self::new(values.iter().copied(), from, to, 1, round)
-    }
-
-    pub fn at(&self, v: f64) -> f64 {
-        self.from + (v - self.low) / (self.high - self.low) * (self.to - self.from)
-    }
-
-    /// `at`, kept inside the axis; the flag says whether it had to be moved.
-    pub fn clamped(&self, v: f64) -> (f64, bool) {
-        let inside = v.clamp(self.low, self.high);
-        (self.at(inside), inside != v)
-    }
-
-    pub fn label(&self, tick: f64) -> String {
-        let largest = self.low.abs().max(self.high.abs());
-        if (1e-4..1e6).contains(&largest) { number::fixed(tick, self.decimals) } else { number::num(tick) }
-    }
-}
-
-/// The smallest of 1, 2, 5 × 10ⁿ that is at least `raw`.
-fn nice_step(raw: f64) -> f64 {
-    let power = 10f64.powf(raw.log10().floor());
-    let lead = raw / power;
-    let nice = if lead <= 1.0 + 1e-9 {
-        1.0
-    } else if lead <= 2.0 + 1e-9 {
-        2.0
-    } else if lead <= 5.0 + 1e-9 {
-        5.0
-    } else {
-        10.0
-    };
-    let step = nice * power;
-    if step.is_normal() { step } else { 1.0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_nice_and_inside() {
-        for (low, high) in [(0.0, 1.0), (-0.4123, 0.0488), (3.0, 3.0), (0.0, 0.0), (-1e9, 2e9), (1e-7, 3e-7)] {
-            let axis = Axis::new([low, high].into_iter(), 0.0, 300.0, 5, false);
-            assert!((1..=12).contains(&axis.ticks.len()), "{low} {high}: {:?}", axis.ticks);
-            for t in &axis.ticks {
-                let x = axis.at(*t);
-                assert!((-0.5..=300.5).contains(&x), "{low} {high}: tick {t} at {x}");
-            }
-        }
-        let axis = Axis::new([0.0, 1.0].into_iter(), 0.0, 100.0, 5, true);
-        assert_eq!(
-            axis.ticks.iter().map(|t| axis.label(*t)).collect::<Vec<_>>(),
-            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
-        );
-        let odd = [f64::NAN, f64::INFINITY, f64::MAX, f64::MIN, 0.0];
-        assert!(Axis::horizontal(&odd, 0.0, 100.0, true).at(0.0).is_finite());
-    }
-
-    #[test]
-    fn horizontal_labels_do_not_overlap() {
-        for high in [1.0, 12345.0, 0.000321] {
-            let axis = Axis::horizontal(&[0.0, high], 0.0, 160.0, false);
-            let ends: Vec<(f64, f64)> = axis
-                .ticks
-                .iter()
-                .map(|&t| (axis.at(t), text_width(&axis.label(t), FONT) / 2.0))
-                .map(|(x, half)| (x - half, x + half))
-                .collect();
-            assert!(ends.windows(2).all(|w| w[0].1 < w[1].0), "{high}: {ends:?}");
-        }
-    }
 
     #[test]
     fn wrapping() {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use super::synthetic::{self, NASTY};
 use super::*;
-use crate::battery::record::{Manifest, TestResult};
+use crate::battery::record::{Figure, Manifest, Row, TestResult};
 
 fn run(items: usize) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -26,6 +26,9 @@ fn edit_json<T: serde::de::DeserializeOwned + serde::Serialize>(path: &Path, cha
 fn demo() {
     let dir = PathBuf::from(std::env::var("REPORT_DEMO").expect("REPORT_DEMO names the folder"));
     synthetic::write(&dir, 200);
+    if std::env::var("REPORT_PROFILE").is_ok_and(|p| p == "paper") {
+        edit_json(&dir.join("manifest.json"), |m: &mut Manifest| m.profile = "paper".into());
+    }
     println!("{}", write(&dir).unwrap().display());
 }
 
@@ -35,8 +38,8 @@ fn a_page_says_what_the_run_says() {
     let written = write_all(dir.path()).unwrap();
     let html = std::fs::read_to_string(&written.report).unwrap();
     assert_eq!(html.len(), written.bytes);
-    assert_eq!(written.answer, "1 of 2 tests supports a disposition, 1 inconclusive");
-    assert_eq!(written.failed_checks, 2);
+    assert_eq!(written.answer, "Mixed: 3 of 8 tests support a disposition, 1 refutes it, 3 inconclusive, 1 not tested");
+    assert_eq!(written.failed_checks, 3);
     for text in [
         ">supports</span>",
         ">inconclusive</span>",
@@ -45,9 +48,14 @@ fn a_page_says_what_the_run_says() {
         "&lt;0.001",
         "0.0213",
         "Shortened schedule: 240 steps",
-        "2 of 5 health checks failed",
+        "3 of 11 health checks failed",
+        ">refutes</span>",
+        ">not tested</span>",
+        "not tested: dead gradient: 96 %",
+        "What this run can detect",
+        "smallest effect at 80 % power, two-sided 5 %",
+        "Not recorded for: 5 KL ablation",
         "alpha = 0 (arms.control), 0.3 (arms.value)",
-        "Not part of this run: 3 residual-stream probing",
         "1 seed of training",
         "probity report",
         "prefers-color-scheme:dark",
@@ -61,7 +69,20 @@ fn a_page_says_what_the_run_says() {
     let health = &html[at("<section id=\"health\">")..];
     assert!(health.find("class=\"g bad\"").unwrap() < health.find("class=\"g good\"").unwrap());
 
-    for name in ["generalisation", "monitoring", "02-monitoring-monitoring", "learning-curves", "all-effects"] {
+    for name in [
+        "generalisation",
+        "monitoring",
+        "02-monitoring-monitoring",
+        "probe",
+        "attack",
+        "survival",
+        "anchors",
+        "steering",
+        "cue",
+        "seeds",
+        "learning-curves",
+        "all-effects",
+    ] {
         let svg = std::fs::read_to_string(dir.path().join(format!("figures/{name}.svg"))).unwrap();
         assert!(svg.starts_with("<svg xmlns=") && svg.contains("<title>") && svg.contains("<desc>"), "{name}");
         assert!(!svg.contains("NaN") && !svg.contains("inf\""), "{name}");
@@ -76,7 +97,10 @@ fn a_page_says_what_the_run_says() {
 fn a_page_loads_nothing_and_escapes_everything() {
     let dir = run(20);
     let html = page(dir.path());
-    let lower = html.to_lowercase();
+    // one script, ours, and the page's policy lets no other run
+    assert!(html.contains(&format!("<script>{}</script>", transcripts::SCRIPT)));
+    assert!(html.contains(&format!("script-src '{}'", transcripts::script_hash())));
+    let lower = html.replacen(&format!("<script>{}</script>", transcripts::SCRIPT), "", 1).to_lowercase();
     for bad in
         ["<script", "<link", "<img", "<iframe", "@import", "url(", "src=", "href=\"http", "onload=", "javascript:"]
     {
@@ -87,7 +111,47 @@ fn a_page_loads_nothing_and_escapes_everything() {
     assert!(html.matches(&shown).count() >= 4, "three rows and one health check hold the text");
     assert!(!html.contains('\u{202e}') && !html.contains('\0'));
     // every element that is opened is closed: text that broke out would unbalance them
-    for tag in ["details", "section", "pre", "table", "figure", "svg", "div", "span", "p"] {
+    for tag in ["details", "section", "pre", "table", "figure", "svg", "div", "span", "p", "form", "select", "option"] {
+        let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
+        assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+}
+
+#[test]
+fn nasty_text_is_escaped_wherever_it_stands() {
+    let dir = run(8);
+    let items = dir.path().join("tests/01-generalisation/items.jsonl");
+    let text = std::fs::read_to_string(&items).unwrap();
+    let rows: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let mut r: Row = serde_json::from_str(line).unwrap();
+            let bad = format!("\" onload=\"alert(1) {NASTY}");
+            for field in [&mut r.item, &mut r.family, &mut r.condition, &mut r.split, &mut r.prompt, &mut r.truth] {
+                field.push_str(&bad);
+            }
+            r.answer = Some(bad);
+            serde_json::to_string(&r).unwrap()
+        })
+        .collect();
+    std::fs::write(&items, rows.join("\n")).unwrap();
+    edit_json(&dir.path().join("tests/03-probing/result.json"), |r: &mut TestResult| {
+        for text in [&mut r.title, &mut r.verdict.would_change, &mut r.headline.summary] {
+            text.push_str(NASTY);
+        }
+        let Figure::Lines { panels, .. } = &mut r.figures[0] else { panic!("another kind") };
+        for p in panels {
+            for text in [&mut p.title, &mut p.x_axis, &mut p.series[0].name, &mut p.references[0].name] {
+                text.push_str(NASTY);
+            }
+        }
+        r.power.as_mut().unwrap().columns[0].push_str(NASTY);
+    });
+    let html = page(dir.path());
+    let html = html.replacen(&format!("<script>{}</script>", transcripts::SCRIPT), "", 1);
+    assert!(!html.contains("<script") && !html.contains("\" onload"), "text broke out");
+    assert!(!html.contains('\u{202e}') && !html.contains('\0'));
+    for tag in ["details", "section", "pre", "table", "svg", "div", "option", "text"] {
         let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag}");
     }
@@ -98,21 +162,51 @@ fn transcripts_put_disagreement_first_and_stay_small() {
     let dir = run(400);
     let html = page(dir.path());
     assert!(html.len() < MAX_BYTES);
-    let counts: Vec<usize> = html
-        .match_indices("<summary>Transcripts: ")
-        .map(|(at, m)| html[at + m.len()..].split(" of").next().unwrap().replace('\u{202f}', "").parse().unwrap())
-        .collect();
-    assert_eq!(counts.len(), 2);
-    assert!(counts.iter().sum::<usize>() <= transcripts::MAX_ROWS && counts.iter().all(|n| *n > 900), "{counts:?}");
-    let differ = html.find("Arms differ in correctness").unwrap();
-    assert!(differ < html.find("Arms agree in correctness").unwrap());
-    // in the first case one arm is right and another is not
-    let case = &html[differ..][html[differ..].find("class=\"case\"").unwrap()..];
-    let summary = &case[..case.find("</summary>").unwrap()];
-    assert!(
-        summary.contains("chip right") && (summary.contains("chip wrong") || summary.contains("chip unparsed")),
-        "{summary}"
-    );
+    let section = &html[html.find("<section id=\"transcripts\">").unwrap()..];
+    let section = &section[..section.find("</section>").unwrap()];
+    let shown = section.matches("class=\"row\"").count();
+    assert!(shown <= transcripts::MAX_ROWS && shown > transcripts::MAX_ROWS - 100, "{shown}");
+    let tests: Vec<&str> = section.split("<details class=\"test\"").skip(1).collect();
+    assert_eq!(tests.len(), 8);
+    for test in tests.iter().filter(|t| t.contains("class=\"row\"")) {
+        let at = |text: &str| test.find(text).unwrap_or_else(|| panic!("missing: {text}"));
+        assert!(at("disagree on correctness") < at("lengths differ most"));
+        assert!(at("lengths differ most") < at("A sample of the rest"));
+        // in the first case one row is right and another is not
+        let case = &test[at("class=\"case\"")..];
+        let summary = &case[..case.find("</summary>").unwrap()];
+        assert!(
+            summary.contains("chip right") && (summary.contains("chip wrong") || summary.contains("chip unparsed")),
+            "{summary}"
+        );
+        let sample = &test[at("A sample of the rest")..];
+        for outcome in ["right", "wrong"] {
+            assert!(sample.contains(&format!("data-outcome=\"{outcome}\"")), "no {outcome} row in the sample");
+        }
+    }
+    for filter in ["test", "arm", "family", "condition", "outcome"] {
+        assert!(section.contains(&format!("<select name=\"{filter}\">")), "{filter}");
+    }
+    assert!(section.contains("<form id=\"filter\" hidden"), "shown by the script only");
+}
+
+#[test]
+fn published_figures_stand_in_the_first_screen_of_the_paper_profile_alone() {
+    let dir = run(8);
+    assert!(!page(dir.path()).contains("<section id=\"published\">"));
+    edit_json(&dir.path().join("manifest.json"), |m: &mut Manifest| m.profile = "paper".into());
+    let html = page(dir.path());
+    let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("missing: {text}"));
+    assert!(at("class=\"verdicts\"") < at("<section id=\"published\">"));
+    assert!(at("<section id=\"published\">") < at("<section id=\"health\">"));
+    let section = &html[at("<section id=\"published\">")..at("Notes to read first")];
+    for text in ["Best layer 5, AUROC 0.74 (value)", "cannot be recomputed:", "artefact:", "checked:", "paper §4.3"] {
+        assert!(section.contains(text), "missing: {text}");
+    }
+    assert_eq!(section.matches("<tr>").count(), 9, "a row a test");
+    assert!(std::fs::read_to_string(dir.path().join("tables/published.csv")).unwrap().contains("paper §4.4"));
+    edit_json(&dir.path().join("manifest.json"), |m: &mut Manifest| m.domain = "honesty".into());
+    assert!(!page(dir.path()).contains("<section id=\"published\">"), "figures of another domain");
 }
 
 #[test]
@@ -166,9 +260,20 @@ fn a_bad_line_is_named() {
     assert!(error.contains("manifest.json, line 1: missing field"), "{error}");
 }
 
+fn only_two_tests(dir: &Path) {
+    for entry in std::fs::read_dir(dir.join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.ends_with("01-generalisation") && !path.ends_with("02-monitoring") {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+    edit_json(&dir.join("manifest.json"), |m: &mut Manifest| m.tests.truncate(2));
+}
+
 #[test]
 fn what_is_missing_is_shown() {
     let dir = run(8);
+    only_two_tests(dir.path());
     for gone in ["train", "tests/02-monitoring"] {
         std::fs::remove_dir_all(dir.path().join(gone)).unwrap();
     }
@@ -177,6 +282,7 @@ fn what_is_missing_is_shown() {
     let html = page(dir.path());
     for text in [
         "1 of 1 test supports a disposition",
+        "Not part of this run: 3 residual-stream probing",
         ">not run yet</span>",
         "no rows yet",
         "config.toml is missing",
@@ -185,6 +291,12 @@ fn what_is_missing_is_shown() {
     ] {
         assert!(html.contains(text), "missing: {text}");
     }
+
+    // results of versions before the field
+    edit_json(&dir.path().join("tests/01-generalisation/result.json"), |r: &mut serde_json::Value| {
+        assert!(r.as_object_mut().unwrap().remove("power").is_some());
+    });
+    assert!(page(dir.path()).contains("Not recorded for: 1 Generalisation."));
 
     edit_json(&dir.path().join("tests/01-generalisation/result.json"), |r: &mut TestResult| {
         r.verdict.outcome = Outcome::NotTested;

@@ -2,10 +2,11 @@
 
 use crate::battery::record::BarPanel;
 
+use super::super::axis::Axis;
 use super::super::csv::{self, Csv};
 use super::super::number;
 use super::super::palette::{self, Style};
-use super::super::svg::{self, Anchor, Axis, FONT, Svg};
+use super::super::svg::{self, Anchor, FONT, Svg};
 use super::{Drawing, Key, LINE, legend, x_axis};
 
 const BAR: f64 = 15.0;
@@ -41,7 +42,8 @@ fn render(width: f64, panels: &[BarPanel]) -> (Svg, f64) {
             }
         }
     }
-    let mut y = legend(&mut s, 0.0, 0.0, &bars, Key::Point) + 6.0;
+    let keys: Vec<(String, Style, Key)> = bars.iter().map(|(name, style)| (name.clone(), *style, Key::Point)).collect();
+    let mut y = legend(&mut s, 0.0, 0.0, &keys) + 6.0;
     let wide = width > 600.0;
     let per_row = if wide && panels.len() > 1 { 2 } else { 1 };
     for row in panels.chunks(per_row) {

@@ -2,10 +2,11 @@
 
 use crate::battery::record::Effect;
 
+use super::super::axis::Axis;
 use super::super::csv::{self, Csv};
 use super::super::number;
 use super::super::palette::{self, Style};
-use super::super::svg::{self, Anchor, Axis, FONT, Marker, Svg};
+use super::super::svg::{self, Anchor, FONT, Marker, Svg};
 use super::{Drawing, LINE, x_axis};
 
 /// Look of an effect that is not of one arm.
@@ -27,6 +28,8 @@ impl Row {
 
 /// Effects of one unit: only these may share an axis.
 pub struct Facet {
+    /// Heading of this facet and of those after it with the same one; empty = none.
+    pub group: String,
     pub axis: String,
     /// Band of all rows; rows may have their own besides.
     pub margin: Option<f64>,
@@ -39,7 +42,8 @@ pub fn unit(effect: &Effect) -> &str {
 }
 
 pub fn draw(id: &str, title: &str, facets: &[Facet]) -> Drawing {
-    let mut data = Csv::new(&["axis", "effect", "estimate", "low", "high", "level", "margin", "primary", "method"]);
+    let mut data =
+        Csv::new(&["group", "axis", "effect", "estimate", "low", "high", "level", "margin", "primary", "method"]);
     let mut levels: Vec<String> = Vec::new();
     let (mut band, mut hollow) = (false, false);
     for f in facets {
@@ -52,6 +56,7 @@ pub fn draw(id: &str, title: &str, facets: &[Facet]) -> Drawing {
                 levels.push(level);
             }
             data.row([
+                csv::field(&f.group),
                 csv::field(&f.axis),
                 csv::field(&r.label),
                 csv::value(e.estimate),
@@ -77,8 +82,20 @@ pub fn draw(id: &str, title: &str, facets: &[Facet]) -> Drawing {
 fn render(width: f64, facets: &[Facet]) -> (Svg, f64) {
     let mut s = Svg::new(width);
     let mut y = 4.0;
+    let mut group = "";
     for f in facets {
-        y = facet(&mut s, y, f) + 16.0;
+        if f.group != group {
+            group = &f.group;
+            if y > 4.0 {
+                y += 10.0;
+                s.line((0.0, y - 8.0), (width, y - 8.0), "ax");
+            }
+            for line in svg::wrap(group, width, FONT, 2) {
+                s.text((0.0, y + 13.0), Anchor::Start, "b", &line);
+                y += LINE + 3.0;
+            }
+        }
+        y = facet(&mut s, y, f) + 14.0;
     }
     (s, y - 8.0)
 }

@@ -1,122 +1,224 @@
-//! Lines over steps, in one panel or many small ones.
+//! Lines over steps, layers or doses, in one panel or many small ones.
 
-use crate::battery::record::Series;
+use crate::battery::record::{LinePanel, Series};
 
 use super::super::csv::{self, Csv};
 use super::super::palette::{self, Style};
-use super::super::svg::{self, Anchor, Axis, FONT, Svg};
-use super::{Drawing, Key, legend, x_axis};
+use super::super::svg::Svg;
+use super::frame::{self, Frame};
+use super::{Drawing, Key, legend};
 
 /// Points of a line above which it is drawn faint, with its running mean on top.
 const SMOOTH_ABOVE: usize = 60;
+/// Points of a line up to which each has a marker.
+const MARK_ALL: usize = 30;
 /// Points that a line keeps when drawn; the CSV has all.
 const MAX_POINTS: usize = 300;
 
-pub struct Panel {
-    pub title: String,
-    pub x_axis: String,
-    pub series: Vec<Series>,
-    /// A share: the axis runs from 0 to 1.
-    pub share: bool,
-}
-
-pub fn draw(id: &str, title: &str, panels: &[Panel]) -> Drawing {
-    let mut data = Csv::new(&["panel", "series", "x", "y"]);
+pub fn draw(id: &str, title: &str, panels: &[LinePanel]) -> Drawing {
+    let mut data = Csv::new(&["panel", "kind", "name", "x", "y", "low", "high"]);
     let mut longest = 0;
+    let mut bands = false;
     for p in panels {
+        let name = csv::field(heading(p));
+        let mut row = |kind: &str, of: &str, [x, y, low, high]: [f64; 4]| {
+            let numbers = [x, y, low, high].map(csv::value);
+            data.row([name.clone(), kind.to_string(), csv::field(of)].into_iter().chain(numbers));
+        };
         for s in &p.series {
             longest = longest.max(s.points.len());
-            for (x, y) in &s.points {
-                data.row([csv::field(&p.title), csv::field(&s.name), csv::value(*x), csv::value(*y)]);
+            bands |= !s.band.is_empty();
+            for (i, (x, y)) in s.points.iter().enumerate() {
+                let (low, high) = s.band.get(i).copied().unwrap_or((f64::NAN, f64::NAN));
+                row("line", &s.name, [*x, *y, low, high]);
             }
         }
+        for (x, low, high) in p.null.iter().flat_map(|n| &n.points) {
+            row("null", &p.null.as_ref().map(|n| n.name.clone()).unwrap_or_default(), [*x, f64::NAN, *low, *high]);
+        }
+        for r in &p.references {
+            row("reference", &r.name, [f64::NAN, r.y, f64::NAN, f64::NAN]);
+        }
+        for e in &p.events {
+            let (low, high) = e.interval.unwrap_or((f64::NAN, f64::NAN));
+            row("event", &e.name, [e.x, f64::NAN, low, high]);
+        }
     }
-    let note = if longest > SMOOTH_ABOVE {
+    let mut note = if longest > SMOOTH_ABOVE {
         format!("Strong lines: running mean of {} points; faint lines: every logged point.", window(longest))
     } else {
-        "Every logged point.".to_string()
+        String::new()
     };
+    if bands {
+        note.push_str("Bands: intervals of the values, as in the CSV.");
+    }
+    if panels.iter().flat_map(|p| &p.events).any(|e| e.interval.is_some()) {
+        note.push_str(if note.is_empty() { "" } else { " " });
+        note.push_str("Shaded upright: the interval of the marked place.");
+    }
     Drawing::new(id, title, &note, data.finish(), |width| render(width, panels))
+}
+
+fn heading(p: &LinePanel) -> &str {
+    if p.title.is_empty() { &p.y_axis } else { &p.title }
 }
 
 fn window(points: usize) -> usize {
     (points / 20).clamp(3, 51) | 1
 }
 
-fn render(width: f64, panels: &[Panel]) -> (Svg, f64) {
+/// How the series of one name is drawn.
+struct Look {
+    name: String,
+    /// What the legend says: seeds of one arm share a key.
+    key: String,
+    style: Style,
+    /// 0 for the first line of an arm, 1, 2, … for others of the same colour (`value, frozen probe`).
+    variant: usize,
+}
+
+fn looks(panels: &[LinePanel]) -> Vec<Look> {
+    let mut looks: Vec<Look> = Vec::new();
+    for s in panels.iter().flat_map(|p| &p.series) {
+        if looks.iter().any(|l| l.name == s.name) {
+            continue;
+        }
+        let key = palette::without_seed(&s.name).to_string();
+        let known = looks.iter().find(|l| l.key == key).map(|l| (l.style, l.variant));
+        let (style, variant) = known.unwrap_or_else(|| {
+            let style = palette::style(&s.name, looks.len());
+            let taken = looks.iter().filter(|l| l.style.slot == style.slot).map(|l| l.variant + 1).max();
+            (style, taken.unwrap_or(0))
+        });
+        looks.push(Look { name: s.name.clone(), key, style, variant });
+    }
+    looks
+}
+
+fn render(width: f64, panels: &[LinePanel]) -> (Svg, f64) {
     let mut s = Svg::new(width);
-    let mut entries: Vec<(String, Style)> = Vec::new();
-    for series in panels.iter().flat_map(|p| &p.series) {
-        if !entries.iter().any(|(name, _)| *name == series.name) {
-            entries.push((series.name.clone(), palette::style(&series.name, entries.len())));
+    let looks = looks(panels);
+    let mut keys: Vec<(String, Style, Key)> = Vec::new();
+    for l in &looks {
+        if !keys.iter().any(|(k, ..)| *k == l.key) {
+            keys.push((l.key.clone(), l.style, Key::Line(l.variant)));
         }
     }
-    // seeds of one arm look alike and have one key
-    let mut keys: Vec<(String, Style)> = Vec::new();
-    for (name, style) in &entries {
-        let key = if palette::arm(name).is_some() { name.split(',').next().unwrap_or(name) } else { name };
-        if !keys.iter().any(|(k, _)| k == key) {
-            keys.push((key.to_string(), *style));
+    for n in panels.iter().filter_map(|p| p.null.as_ref()) {
+        if !keys.iter().any(|(k, ..)| *k == n.name) {
+            keys.push((n.name.clone(), palette::style("", 0), Key::Null));
         }
     }
-    let mut y = legend(&mut s, 0.0, 0.0, &keys, Key::Line) + 4.0;
+    let mut y = legend(&mut s, 0.0, 0.0, &keys) + 4.0;
     let per_row = if width > 600.0 { panels.len().clamp(1, 3) } else { 1 };
     let gap = 26.0;
     let column = (width - gap * (per_row as f64 - 1.0)) / per_row as f64;
-    let height = if per_row == 1 && width > 600.0 { 260.0 } else { 130.0 };
+    let height = match per_row {
+        1 if width > 600.0 => 250.0,
+        2 => 210.0,
+        1 if panels.len() <= 2 => 200.0,
+        _ if panels.len() <= 3 => 180.0,
+        _ => 108.0,
+    };
     for row in panels.chunks(per_row) {
-        let mut bottom = y;
-        for (i, p) in row.iter().enumerate() {
-            let left = i as f64 * (column + gap);
-            bottom = f64::max(bottom, panel(&mut s, p, &entries, (left, left + column), (y, y + height)));
-        }
-        y = bottom + 12.0;
+        // drawn twice: plot areas of one row stand level, whatever labels lie above them
+        let draw = |s: &mut Svg, lanes: usize| {
+            row.iter().enumerate().fold((y, 0), |(bottom, most), (i, p)| {
+                let left = i as f64 * (column + gap);
+                let f = panel(s, p, panels, &looks, (left, left + column), (y, height), lanes);
+                (bottom.max(f.below), most.max(f.lanes))
+            })
+        };
+        let (_, lanes) = draw(&mut Svg::new(width), 0);
+        y = draw(&mut s, lanes).0 + 12.0;
     }
     (s, y - 4.0)
 }
 
-/// Draws a panel in the box `x` × `y` (axis labels lie below it); returns the y below it.
-fn panel(s: &mut Svg, p: &Panel, entries: &[(String, Style)], x: (f64, f64), y: (f64, f64)) -> f64 {
-    let (top, bottom) = (y.0 + 22.0, y.1);
-    let ys = p
-        .series
-        .iter()
-        .flat_map(|s| s.points.iter().map(|q| q.1))
-        .chain(p.share.then_some([0.0, 1.0]).into_iter().flatten());
-    let want = ((bottom - top) / 34.0) as usize;
-    let vertical = Axis::new(ys, bottom, top, want, true);
-    let labels = vertical.ticks.iter().map(|t| svg::text_width(&vertical.label(*t), FONT)).fold(0.0, f64::max);
-    let left = x.0 + labels + 8.0;
-    let xs: Vec<f64> = p.series.iter().flat_map(|s| s.points.iter().map(|q| q.0)).collect();
-    let horizontal = Axis::horizontal(&xs, left, x.1 - 6.0, false);
-    s.text((x.0, y.0 + 12.0), Anchor::Start, "b", &svg::wrap(&p.title, x.1 - x.0, FONT, 1).join(""));
-    for &t in &vertical.ticks {
-        s.line((left, vertical.at(t)), (x.1, vertical.at(t)), "gr");
-        s.text((left - 6.0, vertical.at(t) + 4.0), Anchor::End, "mu", &vertical.label(t));
+/// What the y axis of `p` has to reach.
+fn y_values(p: &LinePanel) -> impl Iterator<Item = f64> + '_ {
+    let series =
+        p.series.iter().flat_map(|s| s.points.iter().map(|q| q.1).chain(s.band.iter().flat_map(|b| [b.0, b.1])));
+    let null = p.null.iter().flat_map(|n| n.points.iter().flat_map(|q| [q.1, q.2]));
+    let range = p.y_range.iter().flat_map(|r| [r.0, r.1]);
+    series.chain(null).chain(range).chain(p.references.iter().map(|r| r.y))
+}
+
+/// Draws a panel between two x from `y.0` with a plot area `y.1` high.
+fn panel(
+    s: &mut Svg,
+    p: &LinePanel,
+    all: &[LinePanel],
+    looks: &[Look],
+    x: (f64, f64),
+    y: (f64, f64),
+    lanes: usize,
+) -> Frame {
+    // panels with a title of their own and the same measure are there to be compared: one scale
+    let alike = |o: &&LinePanel| !p.title.is_empty() && o.y_axis == p.y_axis && o.log_y == p.log_y;
+    let mut ys: Vec<f64> = all.iter().filter(alike).flat_map(y_values).collect();
+    ys.extend(y_values(p));
+    let points = p.series.iter().flat_map(|s| s.points.iter().map(|q| q.0));
+    let events = p.events.iter().flat_map(|e| [e.x].into_iter().chain(e.interval.into_iter().flat_map(|i| [i.0, i.1])));
+    let xs = points.chain(p.null.iter().flat_map(|n| n.points.iter().map(|q| q.0))).chain(events).collect();
+    let f = frame::draw(
+        s,
+        &frame::Spec {
+            title: &p.title,
+            x_title: &p.x_axis,
+            y_title: &p.y_axis,
+            x,
+            top: y.0,
+            height: y.1,
+            xs,
+            ys,
+            log_x: false,
+            log_y: p.log_y,
+            round: true,
+            events: &p.events,
+            lanes,
+        },
+    );
+    let at = |q: &(f64, f64)| (f.x.at(q.0), f.y.at(q.1));
+    let bounds = |q: (f64, f64, f64)| (f.x.at(q.0), f.y.at(q.1), f.y.at(q.2));
+    if let Some(null) = &p.null {
+        s.titled(&null.name, |s| s.area(&null.points.iter().map(|q| bounds(*q)).collect::<Vec<_>>(), "nu"));
     }
-    let end = x_axis(s, &horizontal, bottom, bottom, &p.x_axis, (left + x.1) / 2.0, x.1 - left);
     for series in &p.series {
-        let Some((_, style)) = entries.iter().find(|(n, _)| *n == series.name) else { continue };
-        let n = style.slot;
-        let at = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-            points.iter().map(|q| (horizontal.at(q.0), vertical.at(q.1))).collect()
-        };
-        s.titled(&series.name, |s| {
-            let smooth = series.points.len() > SMOOTH_ABOVE;
-            if smooth {
-                s.polyline(&at(&thin(&series.points)), &format!("l raw k{n}"));
-            }
-            let line = at(&if smooth { thin(&running_mean(&series.points)) } else { series.points.clone() });
-            s.polyline(&line, &format!("l k{n} d{n}"));
-            // a few markers tell lines apart without colour
-            for k in 0..5 {
-                if let Some(q) = line.get(k * line.len().saturating_sub(1) / 4) {
-                    s.marker(style.marker, *q, 2.8, &format!("f{n}"));
-                }
-            }
-        });
+        let Some(look) = looks.iter().find(|l| l.name == series.name) else { continue };
+        let band: Vec<_> = series.points.iter().zip(&series.band).map(|(q, b)| bounds((q.0, b.0, b.1))).collect();
+        s.area(&band, &format!("bn f{}", look.style.slot));
     }
-    end
+    frame::references(s, &f, &p.references, |s| {
+        for series in &p.series {
+            let Some(look) = looks.iter().find(|l| l.name == series.name) else { continue };
+            s.titled(&series.name, |s| line(s, series, look, at));
+        }
+    });
+    f
+}
+
+fn line(s: &mut Svg, series: &Series, look: &Look, at: impl Fn(&(f64, f64)) -> (f64, f64)) {
+    let place = |points: &[(f64, f64)]| -> Vec<(f64, f64)> { points.iter().map(&at).collect() };
+    let smooth = series.points.len() > SMOOTH_ABOVE && series.band.is_empty();
+    if smooth {
+        s.polyline(&place(&thin(&series.points)), &format!("l raw k{}", look.style.slot));
+    }
+    let points = place(&thin(&if smooth { running_mean(&series.points) } else { series.points.clone() }));
+    s.polyline(&points, &format!("l {}", palette::stroke(look.style, look.variant)));
+    let marker = palette::fill(look.style, look.variant);
+    if points.len() <= MARK_ALL {
+        for q in &points {
+            s.marker(look.style.marker, *q, 2.8, &marker);
+        }
+    } else {
+        // a few markers tell lines apart without colour
+        for k in 0..5 {
+            if let Some(q) = points.get(k * (points.len() - 1) / 4) {
+                s.marker(look.style.marker, *q, 2.8, &marker);
+            }
+        }
+    }
 }
 
 /// Centred mean over `window` points (fewer at the ends), skipping what is not finite.
@@ -156,5 +258,20 @@ mod tests {
         let long: Vec<(f64, f64)> = (0..1001).map(|i| (i as f64, 0.0)).collect();
         let thinned = thin(&long);
         assert!(thinned.len() <= MAX_POINTS + 1 && thinned.last() == long.last());
+    }
+
+    #[test]
+    fn lines_of_one_arm_differ_unless_they_are_its_seeds() {
+        let series = ["value, seed 7", "value, seed 42", "control", "value, frozen probe", "other", "another"];
+        let panel =
+            LinePanel { series: series.map(|n| Series::new(n, vec![(0.0, 1.0)])).to_vec(), ..Default::default() };
+        let looks = looks(&[panel]);
+        let of = |at: usize| (looks[at].key.as_str(), looks[at].style.slot, looks[at].variant);
+        assert_eq!((of(0), of(1)), (("value", 2, 0), ("value", 2, 0)));
+        assert_eq!((of(2), of(3)), (("control", 1, 0), ("value, frozen probe", 2, 1)));
+        let mut seen: Vec<(usize, usize)> = [0, 2, 3, 4, 5].iter().map(|i| (of(*i).1, of(*i).2)).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 5, "no two keys look alike");
     }
 }

@@ -5,14 +5,15 @@ use crate::battery::record::Series;
 use super::super::csv::{self, Csv};
 use super::super::number;
 use super::super::palette;
-use super::super::svg::{self, Anchor, Axis, FONT, Svg};
-use super::{Drawing, x_axis};
+use super::super::svg::Svg;
+use super::{Drawing, frame};
 
 /// Points drawn of each series; the CSV has all.
 const MAX_POINTS: usize = 1000;
 
-pub fn draw(id: &str, title: &str, x_title: &str, y_title: &str, series: &[Series]) -> Drawing {
-    let mut data = Csv::new(&["series", x_title, y_title]);
+/// `axes` are the titles of x and y.
+pub fn draw(id: &str, title: &str, axes: [&str; 2], series: &[Series], log: bool) -> Drawing {
+    let mut data = Csv::new(&["series", axes[0], axes[1]]);
     for s in series {
         for (x, y) in &s.points {
             data.row([csv::field(&s.name), csv::value(*x), csv::value(*y)]);
@@ -22,11 +23,18 @@ pub fn draw(id: &str, title: &str, x_title: &str, y_title: &str, series: &[Serie
     if let Some(most) = series.iter().map(|s| s.points.len()).max().filter(|n| *n > MAX_POINTS) {
         note.push_str(&format!(" Evenly thinned for drawing from {} points; the CSV has all.", number::count(most)));
     }
-    let same = same_quantity(x_title, y_title);
+    let same = same_quantity(axes[0], axes[1]);
     if same {
         note.push_str(" Dashed: both equal.");
     }
-    Drawing::new(id, title, &note, data.finish(), |width| render(width, x_title, y_title, series, same))
+    if log {
+        note.push_str(" Both axes are logarithmic.");
+        let lost = series.iter().flat_map(|s| &s.points).filter(|p| p.0 <= 0.0 || p.1 <= 0.0).count();
+        if lost > 0 {
+            note.push_str(&format!(" Not shown: {} at or below 0.", number::plural(lost, "point", "points")));
+        }
+    }
+    Drawing::new(id, title, &note, data.finish(), |width| render(width, axes, series, same, log))
 }
 
 /// Do both axes measure the same thing (their titles agree up to a comma or bracket)?
@@ -35,7 +43,7 @@ fn same_quantity(x: &str, y: &str) -> bool {
     x != y && head(x) == head(y)
 }
 
-fn render(width: f64, x_title: &str, y_title: &str, series: &[Series], same: bool) -> (Svg, f64) {
+fn render(width: f64, axes: [&str; 2], series: &[Series], same: bool, log: bool) -> (Svg, f64) {
     let mut s = Svg::new(width);
     let points = || series.iter().flat_map(|s| &s.points);
     let (mut xs, mut ys): (Vec<f64>, Vec<f64>) = points().copied().unzip();
@@ -49,34 +57,40 @@ fn render(width: f64, x_title: &str, y_title: &str, series: &[Series], same: boo
     let column = (width - gap * (per_row as f64 - 1.0)) / per_row as f64;
     let mut y = 0.0;
     for (r, row) in series.chunks(per_row).enumerate() {
-        let (top, bottom) = (y + 42.0, y + 42.0 + (0.8 * column).min(250.0));
+        let mut below = y;
         for (i, sr) in row.iter().enumerate() {
             let style = palette::style(&sr.name, r * per_row + i);
             let x = i as f64 * (column + gap);
-            let vertical = Axis::new(ys.iter().copied(), bottom, top, 5, false);
-            let labels = vertical.ticks.iter().map(|t| svg::text_width(&vertical.label(*t), FONT)).fold(0.0, f64::max);
-            let (left, right) = (x + labels + 10.0, x + column);
-            let horizontal = Axis::horizontal(&xs, left, right, false);
-            s.marker(style.marker, (x + 5.0, y + 8.0), 4.5, &format!("f{}", style.slot));
-            s.text((x + 15.0, y + 12.0), Anchor::Start, "b", &svg::wrap(&sr.name, column - 15.0, FONT, 1).join(""));
-            s.text((x, y + 30.0), Anchor::Start, "mu", &svg::wrap(&format!("↑ {y_title}"), column, FONT, 1).join(""));
-            for &t in &vertical.ticks {
-                s.line((left, vertical.at(t)), (right, vertical.at(t)), "gr");
-                s.text((left - 6.0, vertical.at(t) + 4.0), Anchor::End, "mu", &vertical.label(t));
-            }
-            let below = x_axis(&mut s, &horizontal, top, bottom, x_title, (left + right) / 2.0, right - left);
-            y = if i + 1 == row.len() { below + 14.0 } else { y };
-            s.line((left, top), (left, bottom), "ax");
+            let f = frame::draw(
+                &mut s,
+                &frame::Spec {
+                    title: &sr.name,
+                    x_title: axes[0],
+                    y_title: axes[1],
+                    x: (x, x + column),
+                    top: y,
+                    height: (0.8 * column).min(260.0),
+                    xs: xs.clone(),
+                    ys: ys.clone(),
+                    log_x: log,
+                    log_y: log,
+                    round: false,
+                    events: &[],
+                    lanes: 0,
+                },
+            );
             if same {
-                let (low, high) = (horizontal.low.max(vertical.low), horizontal.high.min(vertical.high));
-                let end = |v: f64| (horizontal.at(v), vertical.at(v));
-                s.line(end(low), end(high), "ax d1");
+                let (low, high) = (f.x.low.max(f.y.low), f.x.high.min(f.y.high));
+                let end = |v: f64| (f.x.at(v), f.y.at(v));
+                s.line(end(low), end(high), "rf");
             }
             let step = sr.points.len().div_ceil(MAX_POINTS).max(1);
             for (px, py) in sr.points.iter().step_by(step) {
-                s.marker(style.marker, (horizontal.at(*px), vertical.at(*py)), 3.2, &format!("pt f{}", style.slot));
+                s.marker(style.marker, (f.x.at(*px), f.y.at(*py)), 3.2, &format!("pt f{}", style.slot));
             }
+            below = below.max(f.below);
         }
+        y = below + 14.0;
     }
     (s, y - 6.0)
 }

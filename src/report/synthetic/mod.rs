@@ -1,4 +1,6 @@
-//! A made-up run folder for tests and for looking at a page: two tests, three arms, all figure kinds, awkward text.
+//! A made-up run folder for tests and for looking at a page: eight tests, all outcomes and figure kinds, awkward text.
+
+mod later;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,7 +13,7 @@ pub const NASTY: &str = "<script>alert(\"x\")</script> & </pre></details> 日本
 const CONFIG: &str = "profile = \"strict\"\nseeds = [42]\n\n[train]\nmax_steps = 240\nloss_type = \"dr_grpo\"\nscale_rewards = \"none\"\nnum_generations = 8\nprompts_per_step = 8\nbeta = 0.0\nlearning_rate = 3e-4\n\n[arms.control]\nalpha = 0.0\n\n[arms.value]\nalpha = 0.3\n\n[evaluate]\ntemperature = 1.0\ntop_p = 1.0\nsamples = 8\n";
 
 /// SplitMix64.
-struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> f64 {
@@ -166,6 +168,7 @@ fn test_1(rows: &[Row], key: &str) -> TestResult {
             title: "Length and accuracy by family".into(),
             panels: vec![bars(rows, "tokens", |r| f64::from(r.n_tokens)), bars(rows, "accuracy", |r| r.correct)],
         }],
+        power: Some(power(&[("log tokens", 0.041), ("accuracy in pp", 4.2)])),
         key: key.into(),
     }
 }
@@ -222,11 +225,40 @@ fn test_2(rows: &[Row], key: &str) -> TestResult {
                 title: "Tokens of the same item".into(),
                 x_axis: "tokens, neutral".into(),
                 y_axis: "tokens, monitored".into(),
-                series: ARMS.map(|a| Series { name: a.into(), points: points(a) }).to_vec(),
+                series: ARMS.map(|a| Series::new(a, points(a))).to_vec(),
+                log: true,
             },
         ],
+        power: Some(power(&[("log tokens", 0.041), ("accuracy in pp", 4.2)])),
         key: key.into(),
     }
+}
+
+/// The table of `TestResult::power`.
+fn power(contrasts: &[(&str, f64)]) -> Table {
+    Table {
+        title: "smallest effect at 80 % power, two-sided 5 %".into(),
+        columns: ["contrast", "n", "sd of differences", "smallest effect"].map(str::to_string).to_vec(),
+        rows: contrasts
+            .iter()
+            .map(|(name, x)| vec![text(name), Cell::Number(40.0), Cell::Number(2.2 * x), Cell::Number(*x)])
+            .collect(),
+    }
+}
+
+/// Rows of test 1.
+pub fn rows(items: usize) -> Vec<Row> {
+    let mut r = Random(1);
+    let mut rows = Vec::new();
+    for item in 0..items {
+        for arm in 0..3 {
+            rows.push(row(&mut r, arm, item, "neutral", String::new(), None));
+            for k in 0..4 {
+                rows.push(row(&mut r, arm, item, "neutral", String::new(), Some(k)));
+            }
+        }
+    }
+    rows
 }
 
 fn jsonl<T: serde::Serialize>(rows: &[T]) -> String {
@@ -255,7 +287,11 @@ pub fn write(dir: &Path, items: usize) {
         hashes: BTreeMap::from(["model", "data"].map(|n| (n.into(), sha256_hex(n.as_bytes())))),
         seeds: vec![42],
         arms: ARMS.map(str::to_string).to_vec(),
-        tests: vec!["01-generalisation".into(), "02-monitoring".into()],
+        tests: [&["01-generalisation", "02-monitoring"][..], &later::IDS]
+            .concat()
+            .iter()
+            .map(|t| t.to_string())
+            .collect(),
         attractors: vec![Table {
             title: "Expected reward by policy, value reward".into(),
             columns: ["policy", "arithmetic", "chain", "all"].map(str::to_string).to_vec(),
@@ -283,17 +319,10 @@ pub fn write(dir: &Path, items: usize) {
     save("config.toml", CONFIG);
     save("manifest.json", &serde_json::to_string_pretty(&manifest).unwrap());
 
-    let mut rows = Vec::new();
-    for item in 0..items {
-        for arm in 0..3 {
-            rows.push(row(&mut r, arm, item, "neutral", String::new(), None));
-            for k in 0..4 {
-                rows.push(row(&mut r, arm, item, "neutral", String::new(), Some(k)));
-            }
-        }
-    }
+    let mut rows = rows(items);
     for (arm, found) in rows.iter_mut().take(11).step_by(5).enumerate() {
         found.text = format!("{NASTY} {arm}");
+        found.cue = NASTY.into();
         found.n_tokens = [3, 40, 9][arm];
         found.correct = [0.0, 1.0, 1.0][arm];
     }
@@ -309,6 +338,11 @@ pub fn write(dir: &Path, items: usize) {
     }
     save("tests/02-monitoring/items.jsonl", &jsonl(&rows));
     save("tests/02-monitoring/result.json", &serde_json::to_string(&test_2(&rows, &manifest.key())).unwrap());
+    for (id, n) in later::IDS.iter().zip(3..) {
+        let (result, rows) = later::test(&mut r, n, items, &manifest.key());
+        save(&format!("tests/{id}/items.jsonl"), &jsonl(&rows));
+        save(&format!("tests/{id}/result.json"), &serde_json::to_string(&result).unwrap());
+    }
 
     for (arm, end) in [("control", 13.0), ("value", 6.5)] {
         let logs: Vec<serde_json::Value> = (1..=240)
