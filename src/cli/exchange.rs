@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use super::battery::text_table;
 use crate::battery::exchange::export::Target;
 use crate::battery::exchange::{self, About, Format, Options, Rescore};
-use crate::battery::record::{Cell, Table};
 use crate::domain::error::read_utf8;
 use crate::domain::frugality::dataset;
 use crate::text::Tokenizer;
@@ -114,14 +113,11 @@ fn show(about: &About, args: &ImportArgs) -> Result<String, std::fmt::Error> {
         let missing: Vec<String> = about.missing.iter().map(|(key, n)| format!("{key} {n}")).collect();
         writeln!(out, "unknown values, rows: {}", missing.join(", "))?;
     }
-    let cell = |s: &str| Cell::Text(s.into());
-    let word = |ok: bool| if ok { "ok" } else { "LOOK" };
-    let health = Table {
-        title: "Health".into(),
-        columns: ["check", "", "what was seen"].map(String::from).to_vec(),
-        rows: about.health.iter().map(|h| vec![cell(&h.name), cell(word(h.ok)), cell(&h.detail)]).collect(),
-    };
-    for table in std::iter::once(&health).chain(&about.statistics) {
+    writeln!(out, "\nHealth")?;
+    for h in &about.health {
+        writeln!(out, "  {:<5} {}: {}", if h.ok { "ok" } else { "LOOK" }, h.name, h.detail)?;
+    }
+    for table in &about.statistics {
         write!(out, "\n{}", text_table(table))?;
     }
     writeln!(out, "\n{} rows in {}", about.rows, args.out.join("items.jsonl").display())?;
@@ -135,4 +131,56 @@ pub fn export(args: &ExportArgs) -> Result<String, Box<dyn Error>> {
         return Ok(format!("{}\n", serde_json::to_string_pretty(&files)?));
     }
     Ok(files.iter().map(|f| format!("{}\n", f.display())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Parser, Subcommand};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(subcommand)]
+        command: Both,
+    }
+
+    #[derive(Subcommand)]
+    enum Both {
+        Import(ImportArgs),
+        Export(ExportArgs),
+    }
+
+    fn run(args: &[&str]) -> Result<String, Box<dyn Error>> {
+        match Program::try_parse_from(["probity"].iter().chain(args))?.command {
+            Both::Import(a) => import(&a),
+            Both::Export(a) => export(&a),
+        }
+    }
+
+    #[test]
+    fn the_commands_of_the_readme() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/data/exchange");
+        let (a, b) = (format!("{data}/baseline_results.json"), format!("{data}/frugal_results.json"));
+        let out = dir.path().join("a/imported");
+        let out = out.to_str().unwrap();
+        let text = run(&["import", &a, &b, "--rescore", "strict", "--max-tokens", "150", "--out", out]).unwrap();
+        for part in ["24 rows in", "duplicate prompts, neutral", "McNemar p", "baseline, frugal", "scored again"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let json = run(&["import", &a, &b, "--arm", "x,y", "--seed", "1,2", "--json", "--out", out]).unwrap();
+        let about: About = serde_json::from_str(&json).unwrap();
+        assert_eq!(about.rows, 24);
+        let items = std::fs::read_to_string(format!("{out}/items.jsonl")).unwrap();
+        assert!(items.lines().next().unwrap().starts_with("{\"arm\":\"x\",\"seed\":1,"), "{items}");
+        let exported = dir.path().join("logs");
+        let text = run(&["export", out, "--format", "inspect", "--out", exported.to_str().unwrap()]).unwrap();
+        assert_eq!(text.lines().count(), 6);
+        let e = run(&["import", &a, "--arm", "x,y", "--out", out]).unwrap_err();
+        assert_eq!(super::super::exit_code(&*e), 2, "{e}");
+        assert!(run(&["import", "--out", out]).is_err() && run(&["export", out]).is_err());
+        let e = run(&["import", "nowhere.json", "--out", out]).unwrap_err();
+        assert!(e.to_string().contains("nowhere.json"));
+    }
 }

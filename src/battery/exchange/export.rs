@@ -72,7 +72,10 @@ impl Exported {
                 version: a.version,
             });
         }
-        Err(fault(dir, "is neither a run (manifest.json) nor an import (import.json); give the folder that one of them wrote"))
+        Err(fault(
+            dir,
+            "is neither a run (manifest.json) nor an import (import.json); give the folder that one of them wrote",
+        ))
     }
 
     /// Cells in order of appearance.
@@ -82,7 +85,8 @@ impl Exported {
         for (test, records) in &self.tests {
             for r in records {
                 let greedy = if r.decoding == Decoding::Greedy { "_greedy" } else { "" };
-                let key = (word(&format!("probity_{test}_{}{greedy}", r.condition)), format!("{}-seed-{}", r.arm, r.seed));
+                let key =
+                    (word(&format!("probity_{test}_{}{greedy}", r.condition)), format!("{}-seed-{}", r.arm, r.seed));
                 let i = *at.entry(key.clone()).or_insert(cells.len());
                 if i == cells.len() {
                     cells.push(Cell { task: key.0, model: key.1, rows: Vec::new() });

@@ -27,7 +27,10 @@ struct Log {
 /// Reads the samples. Epochs are samples of an item; family and condition come from a sample's metadata where it has them.
 pub fn read(input: &Input<'_>, noticed: &mut Noticed) -> Result<Vec<Draft>> {
     let log: Log = serde_json::from_str(input.text).map_err(|e| {
-        fault(input.path, format!("not an Inspect log: {e}; if the file was cut off, write it again (inspect log convert)"))
+        fault(
+            input.path,
+            format!("not an Inspect log: {e}; if the file was cut off, write it again (inspect log convert)"),
+        )
     })?;
     if let Some(v) = log.version.as_ref().filter(|v| v.as_u64() != Some(2)) {
         noticed.notes.push(format!("log version {}; version 2 is what was tested", short(v)));
@@ -38,7 +41,10 @@ pub fn read(input: &Input<'_>, noticed: &mut Noticed) -> Result<Vec<Draft>> {
     let eval = log.eval.ok_or_else(|| fault(input.path, "no field `eval`; expected an Inspect log's header"))?;
     let eval = Fields::new(input.path, "`eval`".into(), &eval)?;
     let samples = log.samples.ok_or_else(|| {
-        fault(input.path, "no field `samples`: a log header only; give the log with its samples (inspect log dump FILE)")
+        fault(
+            input.path,
+            "no field `samples`: a log header only; give the log with its samples (inspect log dump FILE)",
+        )
     })?;
     let arm = match input.arm {
         Some(arm) => arm.to_string(),
@@ -119,7 +125,8 @@ fn message_text(content: &Value) -> Option<String> {
     match content {
         Value::String(s) => Some(s.clone()),
         Value::Array(parts) => {
-            let text = |p: &Value| (p.get("type")?.as_str()? == "text").then(|| p.get("text")?.as_str().map(String::from))?;
+            let text =
+                |p: &Value| (p.get("type")?.as_str()? == "text").then(|| p.get("text")?.as_str().map(String::from))?;
             Some(parts.iter().filter_map(text).collect::<Vec<_>>().join("\n"))
         }
         _ => None,
@@ -224,7 +231,8 @@ impl File<'_> {
         match number.filter(|x| (0.0..=1.0).contains(x)) {
             Some(x) => Ok((answer, Some(x))),
             None => {
-                let keys = value.as_object().map(|o| o.keys().map(|k| format!("{name}.{k}")).collect::<Vec<_>>().join(", "));
+                let keys =
+                    value.as_object().map(|o| o.keys().map(|k| format!("{name}.{k}")).collect::<Vec<_>>().join(", "));
                 let hint = keys.map_or(String::new(), |k| format!(": {k}"));
                 let expected = "C, I, P, N, true, false or a number from 0 to 1; --score names a scorer, or SCORER.KEY";
                 let found = short(value);
@@ -321,7 +329,8 @@ fn sample(r: &Record, model: &str, log: &str) -> Value {
         Some(Finish::Length) => "max_tokens",
         None => "unknown",
     };
-    let mut output = json!({ "model": model, "choices": [{ "message": said, "stop_reason": stop }], "completion": r.text });
+    let mut output =
+        json!({ "model": model, "choices": [{ "message": said, "stop_reason": stop }], "completion": r.text });
     if let Some(n) = r.n_tokens {
         output["usage"] = usage(n.into());
     }

@@ -1,8 +1,8 @@
 //! lm-evaluation-harness: `samples_<task>_<time>.jsonl`, one object a document and filter, and `results_<time>.json`.
 //!
 //! Written as version 0.4.13 writes them (`loggers/evaluation_tracker.py`, `result_schema.py`); read from 0.4.0 on, whose
-//! `arguments` are lists and which does not name its metrics. Where our own writer left `doc.probity`, one row a sample is
-//! read from it.
+//! `arguments` are lists and which does not name its metrics. Our own writer leaves the rows of an item in the key `probity`;
+//! where that is, they are what is read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::battery::rows;
 use crate::domain::frugality::dataset::canonical_prompt;
 
 /// Keys of a line that are not metrics.
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 12] = [
     "doc_id",
     "doc",
     "target",
@@ -30,6 +30,7 @@ const FIXED: [&str; 11] = [
     "doc_hash",
     "prompt_hash",
     "target_hash",
+    "probity",
 ];
 /// What a filter of the harness gives where it found nothing.
 const NOTHING_FOUND: &str = "[invalid]";
@@ -75,7 +76,11 @@ pub fn read(input: &Input<'_>, noticed: &mut Noticed) -> Result<Vec<Draft>> {
     let file = File { input, task, arm, filter, metric };
     let mut out = Vec::new();
     for f in &fields {
-        if file.filter.as_deref().is_some_and(|want| f.map.get("filter").and_then(Value::as_str).unwrap_or("none") != want) {
+        if file
+            .filter
+            .as_deref()
+            .is_some_and(|want| f.map.get("filter").and_then(Value::as_str).unwrap_or("none") != want)
+        {
             continue;
         }
         let known: Vec<&str> = FIXED.iter().copied().chain(metrics.iter().copied()).collect();
@@ -95,7 +100,9 @@ fn chosen(
 ) -> Result<Option<String>> {
     match (wanted, have) {
         (Some(w), have) if have.contains(&w) => Ok(Some(w.into())),
-        (Some(w), have) => Err(fault(input.path, format!("{option} {w}: not in this file (it has: {})", have.join(", ")))),
+        (Some(w), have) => {
+            Err(fault(input.path, format!("{option} {w}: not in this file (it has: {})", have.join(", "))))
+        }
         (None, []) => Ok(None),
         (None, [only]) => Ok(Some((*only).into())),
         (None, [first, ..]) => {
@@ -176,7 +183,7 @@ fn log_likelihood(value: &Value) -> Option<(f64, bool)> {
 impl File<'_> {
     fn drafts(&self, f: &Fields<'_>) -> Result<Vec<Draft>> {
         let doc = f.object("doc")?;
-        if let Some(samples) = doc.as_ref().and_then(|d| d.get("probity")).and_then(Value::as_array) {
+        if let Some(samples) = f.get("probity").and_then(Value::as_array) {
             return samples.iter().map(|v| self.own(f, v)).collect();
         }
         let doc_id = f.label("doc_id")?;
@@ -195,7 +202,11 @@ impl File<'_> {
             item: format!("{}/{doc_id}", self.task),
             family: said("family").unwrap_or_else(|| self.task.clone()),
             split: UNSTATED.into(),
-            canonical: if prompt.trim().is_empty() { format!("{}/{doc_id}", self.task) } else { canonical_prompt(&prompt) },
+            canonical: if prompt.trim().is_empty() {
+                format!("{}/{doc_id}", self.task)
+            } else {
+                canonical_prompt(&prompt)
+            },
             condition: self.input.condition.map(String::from).or_else(|| said("condition")).unwrap_or(UNSTATED.into()),
             cue: String::new(),
             decoding: if sampled { Decoding::Sample } else { Decoding::Greedy },
@@ -218,7 +229,7 @@ impl File<'_> {
 
     /// One sample that our own writer left.
     fn own(&self, f: &Fields<'_>, value: &Value) -> Result<Draft> {
-        let place = format!("{}, `doc.probity`", f.place);
+        let place = format!("{}, `probity`", f.place);
         let mut record: Record = serde_json::from_value(value.clone())
             .map_err(|e| fault(f.path, format!("{place}: {e}; export the run again")))?;
         record.arm = self.input.arm.map_or(record.arm, String::from);
@@ -246,7 +257,10 @@ impl File<'_> {
             let taken = scored.len() > 1 || scored.first().is_some_and(|s| s.1);
             return Ok((text.clone(), taken.then_some(text), true));
         }
-        let text = raw.iter().find_map(first_text).ok_or_else(|| f.wrong("resps", "a list of texts, or of [log_prob, is_greedy]"))?;
+        let text = raw
+            .iter()
+            .find_map(first_text)
+            .ok_or_else(|| f.wrong("resps", "a list of texts, or of [log_prob, is_greedy]"))?;
         let read = filtered.iter().find_map(first_text).map(str::trim);
         Ok((text.into(), read.filter(|a| !a.is_empty() && *a != NOTHING_FOUND).map(String::from), false))
     }
@@ -298,13 +312,13 @@ fn sanitised(name: &str) -> String {
     parts.join("__")
 }
 
-/// One line an item: its responses as repeats of one request, metrics as means over them, the rows themselves in `doc.probity`.
+/// One line an item: its responses as repeats of one request, metrics as means over them, the rows themselves in `probity`.
 fn lines(cell: &Cell<'_>) -> Result<Vec<Value>> {
     let mut out = Vec::new();
     for (doc_id, of) in cell.items().into_iter().enumerate() {
         let Some(first) = of.first() else { continue };
         let doc = json!({ "item": first.item, "family": first.family, "split": first.split,
-            "canonical": first.canonical, "condition": first.condition, "probity": of });
+            "canonical": first.canonical, "condition": first.condition });
         let text = serde_json::to_string_pretty(&doc).map_err(|e| BatteryError::Refused(e.to_string()))?;
         let texts: Vec<&str> = of.iter().map(|r| r.text.as_str()).collect();
         let read: Vec<&str> = of.iter().take(1).map(|r| r.answer.as_deref().unwrap_or(NOTHING_FOUND)).collect();
@@ -329,13 +343,15 @@ fn lines(cell: &Cell<'_>) -> Result<Vec<Value>> {
         for (name, mean) in scores {
             put(name, json!(mean));
         }
+        put("probity", json!(of));
         out.push(Value::Object(line));
     }
     Ok(out)
 }
 
 type Metric = (&'static str, fn(&Record) -> Option<f64>);
-const METRICS: [Metric; 2] = [("exact_match", |r| r.correct), ("tokens", |r| r.n_tokens.map(f64::from))];
+const METRICS: [Metric; 2] =
+    [("exact_match", |r| r.correct.map(|c| f64::from(u8::from(c == 1.0)))), ("tokens", |r| r.n_tokens.map(f64::from))];
 
 /// The aggregated results of one model.
 #[derive(Default)]
@@ -377,8 +393,16 @@ impl Results {
 
     fn json(mut self, e: &Exported, name: &str) -> Value {
         let mut out = Map::new();
-        let order =
-            ["results", "group_subtasks", "configs", "versions", "n-shot", "higher_is_better", "n-samples", "task_hashes"];
+        let order = [
+            "results",
+            "group_subtasks",
+            "configs",
+            "versions",
+            "n-shot",
+            "higher_is_better",
+            "n-samples",
+            "task_hashes",
+        ];
         for key in order {
             out.insert(key.into(), self.by_key.remove(key).unwrap_or_default().into());
         }

@@ -217,7 +217,8 @@ pub fn detect(path: &Path, text: &str) -> Result<Format> {
         return Ok(Format::Study);
     }
     let keys = |text: &str| -> Option<Vec<String>> {
-        let mut stream = serde_json::Deserializer::from_str(text).into_iter::<BTreeMap<String, serde::de::IgnoredAny>>();
+        let mut stream =
+            serde_json::Deserializer::from_str(text).into_iter::<BTreeMap<String, serde::de::IgnoredAny>>();
         stream.next()?.ok().map(|m| m.into_keys().collect())
     };
     // A log that is cut off is still a log.

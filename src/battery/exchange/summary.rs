@@ -68,8 +68,11 @@ pub fn health(records: &[Record], train: Option<&[Task]>) -> Vec<Health> {
     if let Some(train) = train {
         let prompts: BTreeSet<String> = train.iter().map(Task::canonical).collect();
         for family in distinct(records, &[], |r| &r.family) {
-            let items: BTreeMap<&str, &str> =
-                records.iter().filter(|r| r.family == family).map(|r| (r.item.as_str(), r.canonical.as_str())).collect();
+            let items: BTreeMap<&str, &str> = records
+                .iter()
+                .filter(|r| r.family == family)
+                .map(|r| (r.item.as_str(), r.canonical.as_str()))
+                .collect();
             let seen = items.values().filter(|c| prompts.contains(**c)).count();
             let detail = format!("{seen} of {} items have a prompt that occurs in the training file", items.len());
             out.push(check(format!("overlap with training, {family}"), seen == 0, detail));
@@ -193,7 +196,7 @@ pub fn statistics(records: &[Record]) -> Result<(Vec<Table>, Vec<String>)> {
 }
 
 fn means(records: &[Record], arms: &[&str], conditions: &[&str], refused: &mut Vec<String>) -> Table {
-    let columns = ["arm", "condition", "family", "items", "mean tokens", "accuracy"];
+    let columns = ["arm", "condition", "family", "items", "mean tokens", "mean correctness"];
     let mut out = table("Means (first sample of each item)", &columns);
     for arm in arms {
         for condition in conditions {
@@ -248,7 +251,8 @@ fn between_arms(records: &[Record], arms: &[&str], conditions: &[&str]) -> Resul
         return Ok(Vec::new());
     };
     let columns = ["arms", "condition", "family", "n", "n", "accuracy", "accuracy", "z", "p", "b", "c", "McNemar p"];
-    let mut accuracy = table("Accuracy, arm against arm: two-proportion z (the study's), exact McNemar by item", &columns);
+    let mut accuracy =
+        table("Accuracy, arm against arm: two-proportion z (the study's), exact McNemar by item", &columns);
     let columns = ["arms", "condition", "mean tokens", "mean tokens", "t", "p"];
     let mut length = table("Tokens, arm against arm: Student t, unpaired (the study's)", &columns);
     for other in others {
@@ -297,8 +301,10 @@ fn between_arms(records: &[Record], arms: &[&str], conditions: &[&str]) -> Resul
 
 fn between_conditions(records: &[Record], arms: &[&str]) -> Result<Option<Table>> {
     let columns = ["arm", "conditions", "mean tokens", "mean tokens", "t", "p", "invariance", "b", "c", "McNemar p"];
-    let mut out =
-        table("Condition against condition: Student t on tokens, unpaired, and invariance (the study's); exact McNemar", &columns);
+    let mut out = table(
+        "Condition against condition: Student t on tokens, unpaired, and invariance (the study's); exact McNemar",
+        &columns,
+    );
     for arm in arms {
         let of: Vec<Record> = records.iter().filter(|r| r.arm == *arm).cloned().collect();
         let have = distinct(&of, &["monitored", "unmonitored"], |r| &r.condition);
@@ -314,7 +320,9 @@ fn between_conditions(records: &[Record], arms: &[&str]) -> Result<Option<Table>
             let t = a.as_ref().zip(b.as_ref()).and_then(|(a, b)| student_t(a, b, DEFAULT_LEVEL).ok());
             let means = (a.as_ref().map(|v| mean(v)), b.as_ref().map(|v| mean(v)), tokens(&neutral).map(|v| mean(&v)));
             let invariance = match means {
-                (Some(m), Some(u), Some(n)) if (p, q) == ("monitored", "unmonitored") => Some(invariance_score(m, n, u)),
+                (Some(m), Some(u), Some(n)) if (p, q) == ("monitored", "unmonitored") => {
+                    Some(invariance_score(m, n, u))
+                }
                 _ => None,
             };
             let (only_x, only_y) = discordant(&x, &y);
