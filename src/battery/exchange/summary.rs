@@ -240,7 +240,7 @@ fn groups<'a>(items: &Items<'a>) -> Vec<(String, Items<'a>)> {
     let types = by(&|r| r.task_type.as_deref().filter(|t| *t != UNSTATED));
     let mut out = vec![("all".to_string(), items.clone())];
     let same = |name: &&str, of: &Items<'_>| families.get(*name).is_some_and(|f| f.len() == of.len());
-    let types: Vec<(&str, Items<'a>)> = types.into_iter().filter(|(name, of)| !same(&name, of)).collect();
+    let types: Vec<(&str, Items<'a>)> = types.into_iter().filter(|(name, of)| !same(name, of)).collect();
     out.extend(families.into_iter().map(|(name, of)| (name.to_string(), of)));
     out.extend(types.into_iter().map(|(name, of)| (format!("type {name}"), of)));
     out
