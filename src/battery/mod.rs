@@ -6,6 +6,7 @@ pub mod config;
 pub mod environment;
 pub mod error;
 pub mod evaluate;
+pub mod exchange;
 pub mod figures;
 pub mod folder;
 pub mod health;

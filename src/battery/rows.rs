@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::error::{BatteryError, Result};
 use super::record::{Decoding, Row};
 use crate::stats::{StatsError, cluster_codes};
@@ -21,7 +23,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
 }
 
 /// Writes rows to a temporary file and renames it: a file that exists is complete.
-pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
+pub fn write<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
     let temporary = path.with_extension("jsonl.tmp");
     let mut out = std::io::BufWriter::new(std::fs::File::create(&temporary).map_err(BatteryError::io(&temporary))?);
     for row in rows {

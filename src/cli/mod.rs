@@ -8,6 +8,7 @@ mod console;
 mod data;
 mod devices;
 mod evaluate;
+mod exchange;
 mod generate;
 mod pretrain;
 mod report;
@@ -52,6 +53,10 @@ enum Command {
     Battery(Box<battery::Args>),
     /// Draw the report of a run again
     Report(report::Args),
+    /// Read results made elsewhere (the study's JSON, lm-eval samples, Inspect logs) as rows
+    Import(exchange::ImportArgs),
+    /// Write a run's rows as Inspect logs or lm-eval results
+    Export(exchange::ExportArgs),
     /// Write data sets as files
     Data(data::DataArgs),
     /// Measure kernels, training and decoding on a device
@@ -72,6 +77,8 @@ pub fn main() -> ExitCode {
         Command::Evaluate(a) => evaluate::run(a),
         Command::Battery(a) => battery::run(*a),
         Command::Report(a) => report::run(a),
+        Command::Import(a) => exchange::import(&a).map(printed),
+        Command::Export(a) => exchange::export(&a).map(printed),
         Command::Data(a) => data::run(&a).map(printed).map_err(Into::into),
         Command::Bench(a) => bench::run(a),
         Command::Stats(a) => stats::run(a),

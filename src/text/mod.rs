@@ -1,7 +1,7 @@
 //! Text in and out of token ids: tokenizer files, chat templates, and the training of a small byte-level BPE.
 
 mod chat;
-mod strftime;
+pub(crate) mod strftime;
 mod tokenizer;
 pub mod train;
 

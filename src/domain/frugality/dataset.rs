@@ -30,7 +30,7 @@ impl Task {
     pub fn canonical(&self) -> String {
         match &self.canonical {
             Some(text) => text.clone(),
-            None => self.prompt.split_whitespace().collect::<Vec<_>>().join(" "),
+            None => canonical_prompt(&self.prompt),
         }
     }
 
@@ -48,6 +48,11 @@ impl Task {
             truth: self.answer.clone(),
         }
     }
+}
+
+/// A prompt with white space collapsed: the unit of clustering where nothing better is stated.
+pub fn canonical_prompt(prompt: &str) -> String {
+    prompt.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Refuse two splits that share a canonical prompt, and an id that occurs twice.
