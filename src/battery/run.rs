@@ -238,7 +238,7 @@ impl<O: Ops> Lab<'_, O> {
                         steered.push(self.steer(arm, seed, layer, &rows)?);
                     }
                 }
-                test06_steering::result(&steered, &self.config.steer, &context)
+                test06_steering::result(&steered, &context)
             }
             7 => {
                 let runs = self.cue_runs(&test07_cue::ARMS)?;

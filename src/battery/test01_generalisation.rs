@@ -5,7 +5,7 @@ use super::record::{
     BarPanel, Cell, Decoding, Effect, Figure, Headline, Health, Outcome, Row, Table, TestResult, Verdict,
 };
 use super::rows::{Measure, Side, item_means, paired, room};
-use super::verdict::{effect, equivalence_p, permutation_p};
+use super::verdict::{effect, equivalence_p, permutation_p, power_table};
 use super::{Context, count_distinct, figures, health};
 use crate::stats::two_proportion_z;
 
@@ -66,7 +66,14 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure(rows, ctx)?],
-        power: None,
+        power: power_table(
+            &[
+                ("log tokens, value − control, held-out families", &length),
+                ("accuracy, value − control, held-out families", &accuracy),
+                ("log tokens, value − control, trained families", &length_trained),
+            ],
+            c,
+        ),
         key: ctx.key.clone(),
     })
 }

@@ -3,7 +3,7 @@
 use super::error::Result;
 use super::record::{Cell, Decoding, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
 use super::rows::{Measure, Paired, Side, difference, paired};
-use super::verdict::{effect, equivalence_p, permutation_p};
+use super::verdict::{effect, equivalence_p, permutation_p, power_table};
 use super::{Context, count_distinct, figures, health};
 use crate::stats::{McNemar, invariance_score, mcnemar, student_t};
 
@@ -85,7 +85,13 @@ pub fn result(rows: &[Row], ctx: &Context, positive_control: Option<bool>) -> Re
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure],
-        power: None,
+        power: power_table(
+            &[(
+                "log tokens, monitored − unmonitored, value",
+                &contrast(rows, "value", Measure::LogTokens, "monitored", "unmonitored"),
+            )],
+            &ctx.statistics,
+        ),
         key: ctx.key.clone(),
     })
 }

@@ -6,7 +6,9 @@ use super::activations::Activations;
 use super::config::Arm;
 use super::error::Result;
 use super::phases::ProbeConfig;
-use super::record::{Cell, Decoding, Effect, Figure, Headline, Outcome, Row, Series, Table, TestResult, Verdict};
+use super::record::{
+    Cell, Decoding, Effect, Figure, Headline, LinePanel, NullBand, Outcome, Row, Series, Table, TestResult, Verdict,
+};
 use super::{Context, health};
 use crate::stats::{
     BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
@@ -234,6 +236,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure(&skills, band)],
+        power: None,
         key: ctx.key.clone(),
     };
     Ok((result, value.best))
@@ -369,27 +372,26 @@ fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
     Ok(Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables: vec![table] })
 }
 
-fn figure(skills: &BTreeMap<Arm, ArmSkill>, band: Option<f64>) -> Figure {
-    let mut series: Vec<Series> = skills
-        .iter()
-        .map(|(arm, s)| Series {
-            name: arm.name().into(),
-            points: s.skill.iter().enumerate().map(|(l, v)| (l as f64, *v)).collect(),
-        })
-        .collect();
-    if let Some(chance) = band {
-        let layers = skills.values().map(|s| s.skill.len()).max().unwrap_or(0);
-        series.push(Series {
-            name: "95 % of permuted labels (best layer)".into(),
-            points: (0..layers).map(|l| (l as f64, chance)).collect(),
-        });
-    }
+fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>) -> Figure {
+    let line = |(arm, s): (&Arm, &ArmSkill)| {
+        Series::new(arm.name(), s.skill.iter().enumerate().map(|(l, v)| (l as f64, *v)).collect())
+    };
+    let layers = skills.values().map(|s| s.skill.len()).max().unwrap_or(0);
+    let null = chance.map(|high| NullBand {
+        name: "95 % of the best layer under permuted items".into(),
+        points: (0..layers).map(|l| (l as f64, -high, high)).collect(),
+    });
+    let panel = LinePanel {
+        x_axis: "block".into(),
+        y_axis: "out-of-fold rank correlation".into(),
+        series: skills.iter().map(line).collect(),
+        null,
+        ..LinePanel::default()
+    };
     Figure::Lines {
         id: format!("{ID}-layers"),
         title: "Probe skill by layer: rank correlation with length within families".into(),
-        x_axis: "block".into(),
-        y_axis: "out-of-fold rank correlation".into(),
-        series,
+        panels: vec![panel],
     }
 }
 

@@ -3,10 +3,13 @@
 use super::config::{Anchor, Arm};
 use super::error::Result;
 use super::phase::{Phase, Trajectory};
-use super::record::{Cell, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
-use super::trajectory::{Point, alive, break_index, dose, points, series, survival};
+use super::record::{
+    Cell, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, SurvivalCurve, Table,
+    TestResult, Verdict,
+};
+use super::trajectory::{Point, alive, break_index, dose, points, survival};
 use super::{Context, count_distinct, health};
-use crate::stats::log_rank;
+use crate::stats::{kaplan_meier, log_rank};
 
 pub const ID: &str = "04-counter-training";
 
@@ -55,7 +58,8 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         n_rows: rows.len(),
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: figures(attacks),
+        figures: figures(attacks, ctx),
+        power: None,
         key: ctx.key.clone(),
     })
 }
@@ -191,29 +195,79 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Headline {
     }
 }
 
-fn figures(attacks: &[(Phase, Trajectory)]) -> Vec<Figure> {
-    let lines = |id: &str, title: &str, x_axis: &str, phase: Phase, x: &dyn Fn(&[Point], usize) -> f64| {
-        let of = attacks.iter().filter(|(p, _)| *p == phase);
-        let line = |(_, t): &(Phase, Trajectory)| {
+fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Vec<Figure> {
+    let panel = |title: &str, x_axis: &str, phase: Phase, x: &dyn Fn(&[Point], usize) -> f64| {
+        let (mut lines, mut events) = (Vec::new(), Vec::new());
+        for (_, t) in attacks.iter().filter(|(p, _)| *p == phase) {
             let p = points(t, |_| true);
-            let mut s = series(&format!("{}, seed {}", t.arm.name(), t.seed), &p, |_| 0.0, |x| x.tokens);
-            s.points.iter_mut().enumerate().for_each(|(i, point)| point.0 = x(&p, i));
-            s
-        };
-        Figure::Lines {
-            id: format!("{ID}-{id}"),
+            let name = format!("{}, seed {}", t.arm.name(), t.seed);
+            // In multiples of the arm's own start, where the rule's threshold is one line for all.
+            let start = p.first().map_or(1.0, |p| p.tokens.max(1e-9));
+            lines.push(Series::new(name.clone(), (0..p.len()).map(|i| (x(&p, i), p[i].tokens / start)).collect()));
+            events.extend(break_index(&p, &ctx.rules).map(|i| Event {
+                name: format!("{name}: lasting break"),
+                x: x(&p, i),
+                interval: None,
+            }));
+        }
+        LinePanel {
             title: title.into(),
             x_axis: x_axis.into(),
-            y_axis: "mean tokens".into(),
-            series: of.map(line).collect(),
+            y_axis: "mean tokens / own start".into(),
+            series: lines,
+            references: vec![Reference {
+                name: format!("{}× step 0", ctx.rules.break_ratio),
+                y: ctx.rules.break_ratio,
+            }],
+            events,
+            ..LinePanel::default()
         }
     };
     let step = |p: &[Point], i: usize| p[i].step as f64;
-    vec![
-        lines("rl", "RL attack, by step", "step", PHASES[0], &step),
-        lines("dose", "RL attack, by distance moved", "nats per completion from the start", PHASES[0], &dose),
-        lines("supervised", "Supervised attack, by step", "step", PHASES[1], &step),
-    ]
+    let nats = "nats per completion from the start";
+    let mut out = vec![
+        Figure::Lines {
+            id: format!("{ID}-rl"),
+            title: "RL attack".into(),
+            panels: vec![
+                panel("By step", "step", PHASES[0], &step),
+                panel("By distance moved", nats, PHASES[0], &dose),
+            ],
+        },
+        Figure::Lines {
+            id: format!("{ID}-supervised"),
+            title: "Supervised attack".into(),
+            panels: vec![
+                panel("By step", "step", PHASES[1], &step),
+                panel("By distance moved", nats, PHASES[1], &dose),
+            ],
+        },
+    ];
+    let mut curves = Vec::new();
+    for arm in ARMS {
+        let of = attacks.iter().filter(|(p, t)| *p == PHASES[0] && t.arm == arm);
+        let (times, broken): (Vec<f64>, Vec<bool>) =
+            of.map(|(_, t)| survival(&points(t, |_| true), &ctx.rules)).unzip();
+        if let Ok(steps) = kaplan_meier(&times, &broken) {
+            curves.push(SurvivalCurve {
+                name: arm.name().into(),
+                steps: steps.iter().map(|s| (s.time, s.survival)).collect(),
+                censored: times.iter().zip(&broken).filter(|(_, b)| !**b).map(|(t, _)| *t).collect(),
+                at_risk: steps.iter().map(|s| (s.time, s.at_risk as usize)).collect(),
+                ..SurvivalCurve::default()
+            });
+        }
+    }
+    if ctx.seeds.len() > 1 {
+        out.push(Figure::Survival {
+            id: format!("{ID}-survival"),
+            title: "Attacks withstood, over seeds".into(),
+            x_axis: nats.into(),
+            y_axis: "share of seeds not broken".into(),
+            curves,
+        });
+    }
+    out
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use super::config::{Anchor, Arm};
 use super::error::Result;
-use super::phase::{Mapping, Phase, Trajectory};
-use super::record::{Cell, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
+use super::phase::{Check, Mapping, Phase, Trajectory};
+use super::record::{Cell, Effect, Figure, Headline, LinePanel, Outcome, Row, Series, Table, TestResult, Verdict};
 use super::rows::Paired;
-use super::trajectory::{self, alive, contingency, mean, per_item, points};
-use super::verdict::{effect, equivalence_p, permutation_p};
+use super::trajectory::{alive, contingency, mean, per_item, points};
+use super::verdict::{effect, equivalence_p, permutation_p, power_table};
 use super::{Context, count_distinct, health};
 
 pub const ID: &str = "05-anchors";
@@ -95,6 +95,7 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: figures(runs),
+        power: power_table(&[("accuracy, watched − unwatched, value, no anchor", &value)], c),
         key: ctx.key.clone(),
     })
 }
@@ -195,31 +196,28 @@ fn headline(runs: &[Run]) -> Headline {
 }
 
 fn figures(runs: &[Run]) -> Vec<Figure> {
-    let lines = |id: &str,
-                 title: &str,
-                 y_axis: &str,
-                 kind: &dyn Fn(Anchor) -> Phase,
-                 y: &dyn Fn(&Trajectory) -> Vec<(f64, f64)>| {
-        let series = runs
-            .iter()
-            .filter(|r| r.phase == kind(r.anchor))
-            .map(|r| super::record::Series {
-                name: format!("{}, anchor {}, seed {}", r.trajectory.arm.name(), r.anchor.name(), r.trajectory.seed),
-                points: y(&r.trajectory),
-            })
-            .collect();
-        Figure::Lines {
-            id: format!("{ID}-{id}"),
-            title: title.into(),
+    type Line<'a> = &'a dyn Fn(&Trajectory) -> Vec<(f64, f64)>;
+    let lines = |id: &str, title: &str, y_axis: &str, kind: &dyn Fn(Anchor) -> Phase, y: Line| {
+        let panel = |anchor: Anchor| LinePanel {
+            title: format!("Anchor {}", anchor.name()),
             x_axis: "step".into(),
             y_axis: y_axis.into(),
-            series,
-        }
+            series: runs
+                .iter()
+                .filter(|r| r.anchor == anchor && r.phase == kind(anchor))
+                .map(|r| {
+                    let t = &r.trajectory;
+                    Series::new(format!("{}, seed {}", t.arm.name(), t.seed), y(t))
+                })
+                .collect(),
+            ..LinePanel::default()
+        };
+        let panels = Anchor::ALL.into_iter().map(panel).collect();
+        Figure::Lines { id: format!("{ID}-{id}"), title: title.into(), panels }
     };
-    let tokens = |t: &Trajectory| trajectory::series("", &points(t, |_| true), |p| p.step as f64, |p| p.tokens).points;
+    let tokens = |t: &Trajectory| points(t, |_| true).iter().map(|p| (p.step as f64, p.tokens)).collect();
     let gaps = |t: &Trajectory| {
-        let at =
-            |c: &super::phase::Check| (c.step as f64, mean(&per_item(c, "monitored", "unmonitored", |r| r.correct).0));
+        let at = |c: &Check| (c.step as f64, mean(&per_item(c, "monitored", "unmonitored", |r| r.correct).0));
         t.checks.iter().map(at).collect()
     };
     vec![
@@ -230,7 +228,6 @@ fn figures(runs: &[Run]) -> Vec<Figure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::phase::Check;
     use super::super::tests::{context, row};
     use super::*;
     use crate::train::run::Ended;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::activations::Activations;
 use super::config::Arm;
 use super::error::Result;
-use super::phases::SteerConfig;
-use super::record::{Cell, Effect, Figure, Headline, Outcome, Series, Table, TestResult, Verdict};
+use super::record::{
+    Cell, DosePanel, Effect, Figure, Headline, Outcome, Reference, Series, Table, TestResult, Verdict,
+};
 use super::rows::Paired;
 use super::verdict::effect;
 use super::{Context, health};
@@ -126,7 +127,7 @@ pub fn slope_between(low: &Dosed, high: &Dosed) -> f64 {
 }
 
 /// Result from every seed's [`Steered`] of [`ARMS`].
-pub fn result(steered: &[Steered], c: &SteerConfig, ctx: &Context) -> Result<TestResult> {
+pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     let of = |arm: Arm| steered.iter().filter(|s| s.arm == arm).collect::<Vec<_>>();
     let items = steered.first().map_or(0, |s| s.items.len());
@@ -163,7 +164,8 @@ pub fn result(steered: &[Steered], c: &SteerConfig, ctx: &Context) -> Result<Tes
         n_rows: steered.iter().map(|s| s.doses.len() * s.items.len() + 2 * s.random.len() * s.items.len()).sum(),
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: figures(steered, c),
+        figures: figures(steered, ctx),
+        power: None,
         key: ctx.key.clone(),
     })
 }
@@ -275,27 +277,38 @@ fn headline(steered: &[Steered]) -> Headline {
     Headline { summary: summary.join("; "), tables: vec![table] }
 }
 
-fn figures(steered: &[Steered], c: &SteerConfig) -> Vec<Figure> {
-    let curve = |s: &Steered, of: &dyn Fn(&Dosed) -> &Vec<f64>| Series {
-        name: format!("{}, seed {}", s.arm.name(), s.seed),
-        points: s.doses.iter().map(|d| (d.dose, of(d).iter().sum::<f64>() / of(d).len().max(1) as f64)).collect(),
+fn figures(steered: &[Steered], ctx: &Context) -> Vec<Figure> {
+    let panel = |s: &Steered| {
+        let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
+        let log = |d: &Dosed| mean(&d.tokens.iter().map(|t| t.max(1.0).ln()).collect::<Vec<_>>());
+        let range = s.preserving(ctx.rules.keeps_accuracy);
+        let ends = range.first().copied().zip(range.last().copied());
+        let zero = s.at(0.0);
+        let centre = zero.map_or(f64::NAN, log);
+        let name = format!("{}, seed {}", s.arm.name(), s.seed);
+        DosePanel {
+            title: format!("{name}, block {}", s.layer),
+            real: Series::new(name, s.doses.iter().map(|d| (d.dose, log(d))).collect()),
+            // Random directions were measured at the ends of the range: their slopes, drawn through the undosed mean.
+            random: ends.map_or(Vec::new(), |(low, high)| {
+                s.random.iter().map(|k| [low, high].map(|d| (d, centre + k * d)).to_vec()).collect()
+            }),
+            accuracy: Series::new("accuracy", s.doses.iter().map(|d| (d.dose, mean(&d.correct))).collect()),
+            random_accuracy: Vec::new(),
+            preserving: ends,
+            accuracy_floor: zero.map(|d| Reference {
+                name: format!("{:.0} % of the undosed accuracy", 100.0 * ctx.rules.keeps_accuracy),
+                y: ctx.rules.keeps_accuracy * mean(&d.correct),
+            }),
+        }
     };
-    let lines = |id: &str, title: &str, y_axis: &str, of: &dyn Fn(&Dosed) -> &Vec<f64>| Figure::Lines {
-        id: format!("{ID}-{id}"),
-        title: title.into(),
+    vec![Figure::DoseResponse {
+        id: format!("{ID}-dose"),
+        title: "Length and accuracy by dose, before random directions".into(),
         x_axis: "dose, units of the layer's residual RMS".into(),
-        y_axis: y_axis.into(),
-        series: steered.iter().map(|s| curve(s, of)).collect(),
-    };
-    vec![
-        lines(
-            "tokens",
-            &format!("Length by dose ({} random directions beside)", c.random_directions),
-            "mean tokens",
-            &|d| &d.tokens,
-        ),
-        lines("accuracy", "Accuracy by dose", "accuracy", &|d| &d.correct),
-    ]
+        y_axis: "mean log tokens".into(),
+        panels: steered.iter().map(panel).collect(),
+    }]
 }
 
 #[cfg(test)]
@@ -328,7 +341,7 @@ mod tests {
     fn outcomes() {
         let judge = |value, control| {
             let all = [steered(Arm::Control, control), steered(Arm::Value, value)];
-            result(&all, &SteerConfig::default(), &context(50)).unwrap().verdict
+            result(&all, &context(50)).unwrap().verdict
         };
         assert_eq!(judge(0.6, 0.1).outcome, Outcome::Supports);
         assert_eq!(judge(0.1, 0.6).outcome, Outcome::Refutes);
@@ -337,10 +350,7 @@ mod tests {
         assert_eq!(judge(0.05, 0.0).outcome, Outcome::Inconclusive);
         let nothing =
             [Arm::Control, Arm::Value].map(|a| Steered { doses: Vec::new(), random: Vec::new(), ..steered(a, 0.0) });
-        assert_eq!(
-            result(&nothing, &SteerConfig::default(), &context(50)).unwrap().verdict.outcome,
-            Outcome::NotTested
-        );
+        assert_eq!(result(&nothing, &context(50)).unwrap().verdict.outcome, Outcome::NotTested);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use super::config::{Anchor, Arm};
 use super::error::Result;
 use super::phase::{Check, Mapping, Phase, Trajectory};
-use super::record::{Cell, Effect, Figure, Headline, Outcome, Row, Series, Table, TestResult, Verdict};
+use super::record::{
+    Cell, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, Table, TestResult, Verdict,
+};
 use super::trajectory::{Point, alive, contingency, dose, mean, points};
 use super::{Context, count_distinct, health};
 use crate::stats::{change_point, cluster_t, log_rank};
@@ -78,7 +80,8 @@ pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResul
         n_rows: rows.len(),
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: figures(runs),
+        figures: figures(runs, ctx)?,
+        power: None,
         key: ctx.key.clone(),
     })
 }
@@ -196,18 +199,27 @@ fn headline(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Headline> {
     Ok(Headline { summary: format!("First contingent check — {}", summary.join("; ")), tables: vec![table] })
 }
 
-fn figures(runs: &[(Mapping, Trajectory)]) -> Vec<Figure> {
-    let line = |(m, t): &(Mapping, Trajectory)| Series {
-        name: format!("{}, {}, seed {}", t.arm.name(), phase(*m).name(), t.seed),
-        points: t.checks.iter().map(|c| c.step as f64).zip(course(t, *m)).collect(),
-    };
-    vec![Figure::Lines {
-        id: format!("{ID}-course"),
-        title: "Learned contingency beyond the placebo's".into(),
-        x_axis: "step".into(),
-        y_axis: "log ratio of tokens in the rewarded direction".into(),
-        series: runs.iter().map(line).collect(),
-    }]
+fn figures(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Vec<Figure>> {
+    let mut panels = Vec::new();
+    for mapping in MAPPINGS {
+        let mut panel = LinePanel {
+            title: phase(mapping).name(),
+            x_axis: "step".into(),
+            y_axis: "log ratio of tokens, rewarded direction, beyond placebo".into(),
+            references: vec![Reference { name: "equivalence margin".into(), y: ctx.statistics.log_margin() }],
+            ..LinePanel::default()
+        };
+        for (_, t) in runs.iter().filter(|(m, _)| *m == mapping) {
+            let name = format!("{}, seed {}", t.arm.name(), t.seed);
+            let points = t.checks.iter().map(|c| c.step as f64).zip(course(t, mapping)).collect();
+            if let Some(i) = onset(t, mapping, ctx)?.2 {
+                panel.events.push(Event { name: format!("{name}: onset"), x: t.checks[i].step as f64, interval: None });
+            }
+            panel.series.push(Series::new(name, points));
+        }
+        panels.push(panel);
+    }
+    Ok(vec![Figure::Lines { id: format!("{ID}-course"), title: "Learned contingency".into(), panels }])
 }
 
 #[cfg(test)]

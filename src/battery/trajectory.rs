@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::phase::{Check, Trajectory};
-use super::record::{Decoding, Health, Row, Series};
+use super::record::{Decoding, Health, Row};
 use super::rules::Numbers;
 use crate::stats::{cluster_codes, persistent_crossing};
 
@@ -76,11 +76,6 @@ pub fn alive(t: &Trajectory, points: &[Point], what: &str, fatal: bool, rules: &
             t.checks.last().map_or(0, |c| c.step)
         ),
     }
-}
-
-/// A line of a figure.
-pub fn series(name: &str, points: &[Point], x: impl Fn(&Point) -> f64, y: impl Fn(&Point) -> f64) -> Series {
-    Series { name: name.into(), points: points.iter().map(|p| (x(p), y(p))).collect() }
 }
 
 /// Per-item log ratio of tokens under two conditions at one check, with the clusters of the items: the contingency.

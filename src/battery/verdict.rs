@@ -1,11 +1,11 @@
 //! From paired differences to effects, and the arithmetic that the tests' verdicts share.
 
 use super::error::Result;
-use super::record::Effect;
+use super::record::{Cell, Effect, Table};
 use super::rows::Paired;
 use crate::stats::{
-    BootstrapInterval, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, hierarchical_bootstrap, sign_flip,
-    tost_cluster_mean,
+    BootstrapInterval, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, describe, hierarchical_bootstrap,
+    power_paired_t, sign_flip, tost_cluster_mean,
 };
 
 /// Settings of the statistics, copied into the run.
@@ -82,4 +82,40 @@ pub fn equivalence_p(d: &Paired, margin: f64, c: &StatisticsConfig) -> Result<f6
         return Ok(if first.abs() < margin { 0.0 } else { 1.0 });
     }
     Ok(tost_cluster_mean(&d.values, &d.clusters, -margin, margin, c.alpha)?.p.unwrap_or(1.0))
+}
+
+/// What contrasts could have shown: the smallest mean difference that a paired t test on this many prompts finds with 80 % power,
+/// given the spread between prompts that was seen.
+pub fn power_table(contrasts: &[(&str, &Paired)], c: &StatisticsConfig) -> Option<Table> {
+    let mut table = Table {
+        title: "Smallest effect found with 80 % power".into(),
+        columns: ["contrast", "n prompts", "sd over prompts", "smallest effect"].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for (name, d) in contrasts {
+        let mut sums = vec![(0.0, 0.0); d.n_prompts];
+        for (v, &k) in d.values.iter().zip(&d.clusters) {
+            sums[k].0 += v;
+            sums[k].1 += 1.0;
+        }
+        let means: Vec<f64> = sums.iter().filter(|s| s.1 > 0.0).map(|s| s.0 / s.1).collect();
+        let Ok(s) = describe(&means) else { continue };
+        // Power grows with the effect: bisection on the standardised one.
+        let (mut low, mut high) = (0.0, 10.0);
+        for _ in 0..40 {
+            let dz = 0.5 * (low + high);
+            match power_paired_t(means.len() as u64, dz, c.alpha) {
+                Ok(p) if p < 0.8 => low = dz,
+                Ok(_) => high = dz,
+                Err(_) => return None,
+            }
+        }
+        table.rows.push(vec![
+            Cell::Text((*name).into()),
+            Cell::Number(means.len() as f64),
+            Cell::Number(s.sd),
+            Cell::Number(high * s.sd),
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
 }
