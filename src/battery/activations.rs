@@ -1,6 +1,6 @@
 //! The residual stream at the last prompt position, after every block: what probes read and steering directions are made of.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::config::Arm;
 use super::environment::{Speech, neutral};
@@ -22,6 +22,8 @@ pub struct Activations {
     pub hidden: usize,
     /// One matrix per block, row-major.
     pub layers: Vec<Vec<f32>>,
+    /// Block of the first matrix.
+    pub first: usize,
 }
 
 impl Activations {
@@ -29,6 +31,12 @@ impl Activations {
     pub fn select(&self, layer: usize, rows: &[usize]) -> Vec<f64> {
         let row = |&r: &usize| self.layers[layer][r * self.hidden..(r + 1) * self.hidden].iter().map(|&x| f64::from(x));
         rows.iter().flat_map(row).collect()
+    }
+
+    /// One block alone.
+    pub fn only(self, layer: usize) -> Self {
+        let rows = self.layers.into_iter().nth(layer).into_iter().collect();
+        Self { layers: rows, first: layer, ..self }
     }
 
     /// Root mean square of the stream after a block.
@@ -40,7 +48,7 @@ impl Activations {
     /// Writes `blocks.{l}.hook_resid_post` `[items, hidden]` in f32.
     pub fn write(&self, path: &Path) -> Result<()> {
         let spec = |l| TensorSpec {
-            name: Hook::ResidPost(l).to_string(),
+            name: Hook::ResidPost(self.first + l).to_string(),
             shape: vec![self.items, self.hidden],
             dtype: FileDtype::F32,
         };
@@ -54,8 +62,26 @@ impl Activations {
 
     pub fn read(path: &Path) -> Result<Self> {
         let file = TensorFile::open(path)?;
-        let mut out = Self { items: 0, hidden: 0, layers: Vec::new() };
-        for l in 0.. {
+        Self::read_from(path, &file, 0)
+    }
+
+    /// A file of one block, whichever it is.
+    pub fn read_one(path: &Path) -> Result<Self> {
+        let file = TensorFile::open(path)?;
+        let block = |name: &str| match name.parse() {
+            Ok(Hook::ResidPost(l)) => Some(l),
+            _ => None,
+        };
+        let first = file.names().find_map(block);
+        let Some(first) = first else {
+            return Err(BatteryError::File { path: path.into(), detail: "holds no block's residual stream".into() });
+        };
+        Self::read_from(path, &file, first)
+    }
+
+    fn read_from(path: &Path, file: &TensorFile, first: usize) -> Result<Self> {
+        let mut out = Self { items: 0, hidden: 0, layers: Vec::new(), first };
+        for l in first.. {
             let name = Hook::ResidPost(l).to_string();
             let Some(view) = file.get(&name) else { break };
             let &[items, hidden] = view.shape else {
@@ -76,7 +102,7 @@ impl<O: Ops> Lab<'_, O> {
         let prompts: Vec<Vec<u32>> =
             items.iter().map(|i| Ok(speech.prompt(system.as_deref(), &i.prompt)?.1)).collect::<Result<_>>()?;
         let (layers, hidden) = (model.config.num_hidden_layers, model.config.hidden_size);
-        let mut out = Activations { items: items.len(), hidden, layers: vec![Vec::new(); layers] };
+        let mut out = Activations { items: items.len(), hidden, layers: vec![Vec::new(); layers], first: 0 };
         let mut at = 0;
         while at < prompts.len() {
             let mut end = at + 1;
@@ -108,15 +134,20 @@ impl<O: Ops> Lab<'_, O> {
         Ok(out)
     }
 
+    /// Where [`Lab::activations`] keeps them.
+    pub fn activations_path(&self, arm: Arm, seed: u64) -> PathBuf {
+        let dir = self.dir().join("tests").join("03-probing").join("activations");
+        dir.join(format!("{}-seed-{seed}.safetensors", arm.name()))
+    }
+
     /// Activations of an arm on the test split: a cell, kept as `tests/03-probing/activations/<arm>-seed-<s>.safetensors`.
     pub fn activations(&mut self, arm: Arm, seed: u64) -> Result<Activations> {
-        let dir = self.dir().join("tests").join("03-probing").join("activations");
-        let path = dir.join(format!("{}-seed-{seed}.safetensors", arm.name()));
+        let path = self.activations_path(arm, seed);
         let key = key_of(&(self.arm_key(arm, seed)?, "activations", arm.asking().name()))?;
         if let Some(cell) =
             self.folder.begin(&format!("activations {} seed {seed}", arm.name()), &key, path.exists())?
         {
-            make_dir(&dir)?;
+            path.parent().map_or(Ok(()), make_dir)?;
             let items = self.domain_items(Split::Test);
             self.activations_of(&self.model(arm, seed)?, &items, arm)?.write(&path)?;
             self.folder.finish(cell)?;

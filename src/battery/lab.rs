@@ -29,6 +29,8 @@ pub struct Lab<'a, O: Ops> {
     /// Longest sequence that any cell will see.
     pub positions: usize,
     pub folder: Folder,
+    /// Block of [`Lab::probe_layer`], once known.
+    pub layer: Option<usize>,
     pub reporter: RefCell<&'a mut dyn Reporter>,
 }
 

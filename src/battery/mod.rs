@@ -19,6 +19,7 @@ pub mod record;
 pub mod rows;
 pub mod rules;
 pub mod run;
+pub mod standalone;
 pub mod steer;
 pub mod test01_generalisation;
 pub mod test02_monitoring;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::activations::Activations;
 use super::arms::{describe, state, supervised};
 use super::config::{Anchor, Arm, EvaluateConfig};
 use super::environment::{Demonstrations, Entry, TaskEnvironment, training_items};
@@ -59,6 +60,9 @@ pub struct Check {
     /// Rows of this check.
     #[serde(skip)]
     pub rows: Vec<Row>,
+    /// Residual stream of its items at the last prompt position, after the probed block; attacks only.
+    #[serde(skip)]
+    pub activations: Option<Activations>,
 }
 
 /// A phase as it went.
@@ -81,6 +85,11 @@ impl Phase {
             Phase::Cue(Mapping::Unwatched, a) => anchored("cue-unwatched-short", a),
             Phase::Faking(a) => anchored("faking", a),
         }
+    }
+
+    /// Counter-training, whose probes are followed.
+    fn is_attack(self) -> bool {
+        matches!(self, Phase::Attack(_) | Phase::SupervisedAttack)
     }
 
     fn anchor(self) -> Anchor {
@@ -182,10 +191,11 @@ impl<O: Ops> Lab<'_, O> {
         let c = self.phase_config(phase).clone();
         let label = format!("{} {} seed {seed}", phase.name(), arm.name());
         let shared = (&self.config.grpo, &self.config.sft, &self.config.evaluate, &self.config.frugality.reward);
-        let key = key_of(&(self.arm_key(arm, seed)?, phase.name(), &c, shared))?;
+        let layer = if phase.is_attack() { Some(self.probe_layer()?) } else { None };
+        let key = key_of(&(self.arm_key(arm, seed)?, phase.name(), &c, shared, layer))?;
         if let Some(cell) = self.folder.begin(&label, &key, dir.join("ended.json").exists())? {
             make_dir(&dir.join("checks"))?;
-            let ended = self.run_phase(phase, arm, seed, &c, &label, &dir)?;
+            let ended = self.run_phase(phase, arm, seed, &c, &label, &dir, layer)?;
             write_json(&dir.join("ended.json"), &ended)?;
             self.folder.finish(cell)?;
             self.reporter.borrow_mut().say(&format!("{label}: {}", describe(&ended)));
@@ -197,17 +207,34 @@ impl<O: Ops> Lab<'_, O> {
             let path = check_path(&dir, step, "json");
             if path.exists() {
                 let rows = rows::read(&check_path(&dir, step, "jsonl"))?;
-                checks.push(Check { rows, ..read_json(&path)? });
+                let stream = check_path(&dir, step, "safetensors");
+                let activations = if layer.is_some() { Some(Activations::read_one(&stream)?) } else { None };
+                checks.push(Check { rows, activations, ..read_json(&path)? });
             }
         }
         let zero_std = zero_variance(&dir.join("metrics.jsonl"))?;
         Ok(Trajectory { arm, seed, checks, ended, zero_std })
     }
 
-    fn run_phase(&self, phase: Phase, arm: Arm, seed: u64, c: &PhaseConfig, label: &str, dir: &Path) -> Result<Ended> {
+    #[allow(clippy::too_many_arguments)]
+    fn run_phase(
+        &self,
+        phase: Phase,
+        arm: Arm,
+        seed: u64,
+        c: &PhaseConfig,
+        label: &str,
+        dir: &Path,
+        layer: Option<usize>,
+    ) -> Result<Ended> {
         let (o, start) = (self.o, self.model(arm, seed)?);
         let items = self.check_items(c.items);
-        let check = |model: &Qwen2<O>, step: u64| self.check(phase, arm, seed, &items, c, model, &start, step, dir);
+        let check = |model: &Qwen2<O>, step: u64| {
+            self.check(phase, arm, seed, &items, c, model, &start, step, dir)?;
+            let Some(layer) = layer else { return Ok(()) };
+            let stream = self.activations_of(model, &items, arm)?.only(layer);
+            stream.write(&check_path(dir, step, "safetensors"))
+        };
         let optim = OptimConfig {
             learning_rate: c.learning_rate,
             lr_scheduler_type: Schedule::Constant,
@@ -293,7 +320,7 @@ impl<O: Ops> Lab<'_, O> {
         }
         let kl = self.moved(model, start, &rows)?;
         rows::write(&check_path(dir, step, "jsonl"), &rows)?;
-        write_json(&check_path(dir, step, "json"), &Check { step, kl, rows: Vec::new() })
+        write_json(&check_path(dir, step, "json"), &Check { step, kl, rows: Vec::new(), activations: None })
     }
 
     /// KL(now ‖ start) on completions that the model sampled itself: Schulman's k3, summed over tokens, averaged over completions.

@@ -178,7 +178,7 @@ impl<O: Ops> Lab<'_, O> {
     /// Tests that are asked for, and those whose rows they rest on.
     fn needed(&self, test: u32) -> bool {
         let asked = |n: u32| self.config.tests.contains(&n);
-        asked(test) || (test == 1 && [3, 6, 8].into_iter().any(asked))
+        asked(test) || (test == 1 && [3, 4, 5, 6, 8].into_iter().any(asked))
     }
 
     #[allow(clippy::too_many_arguments)]

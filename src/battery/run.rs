@@ -128,7 +128,7 @@ pub fn test_id(number: u32) -> &'static str {
 }
 
 /// Opens the run folder: a new one, or one of the same program, model, data and device.
-fn open<'a, O: Ops>(
+pub fn open<'a, O: Ops>(
     o: &'a O,
     config: &'a BatteryConfig,
     dir: &Path,
@@ -170,7 +170,7 @@ fn open<'a, O: Ops>(
     };
     let folder = Folder::open(dir, manifest, &text)?;
     write_text(&dir.join("rules.toml"), rules::TEXT)?;
-    Ok(Lab { o, config, source, chat, domain, positions, folder, reporter: RefCell::new(reporter) })
+    Ok(Lab { o, config, source, chat, domain, positions, folder, layer: None, reporter: RefCell::new(reporter) })
 }
 
 impl<O: Ops> Lab<'_, O> {
@@ -201,7 +201,10 @@ impl<O: Ops> Lab<'_, O> {
                 let positive = self.cue_trained_detected(&context)?;
                 test02_monitoring::result(&rows, &context, positive)
             }
-            3 => Ok(self.probing(&context)?.0),
+            3 => {
+                let (probed, design) = self.probed_arms(&test03_probing::ARMS)?;
+                test03_probing::result(&probed, &design, &self.config.probe, &context)
+            }
             4 => {
                 let mut attacks = Vec::new();
                 for arm in self.present(&test04_counter::ARMS) {
@@ -230,7 +233,7 @@ impl<O: Ops> Lab<'_, O> {
                 test05_anchors::result(&runs, &context)
             }
             6 => {
-                let (_, layer) = self.probing(&context)?;
+                let layer = self.probe_layer()?;
                 let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
                 let mut steered = Vec::new();
                 for seed in self.config.seeds.clone() {
@@ -285,14 +288,26 @@ impl<O: Ops> Lab<'_, O> {
         Ok(Some(test02_monitoring::detects(&last, Arm::Control.name(), context)?))
     }
 
-    /// Probes every arm; returns the result and the layer at which the value arm's probe is best.
-    fn probing(&mut self, context: &Context) -> Result<(TestResult, usize)> {
+    /// The block that steering and the probes of counter-training use: where the value arm's probe of test 3 is best. It is
+    /// chosen on test items; they measure on val items.
+    pub fn probe_layer(&mut self) -> Result<usize> {
+        if let Some(layer) = self.layer {
+            return Ok(layer);
+        }
+        let (probed, design) = self.probed_arms(&[Arm::Value])?;
+        let layer = test03_probing::best_layer(&probed, &design, Arm::Value)?;
+        self.layer = Some(layer);
+        Ok(layer)
+    }
+
+    /// Activations and behaviour of arms.
+    pub fn probed_arms(&mut self, arms: &[Arm]) -> Result<(Vec<test03_probing::Probed>, test03_probing::Design)> {
         let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
         let items = self.domain_items(Split::Test);
         let ids: Vec<String> = items.iter().map(|i| i.id.clone()).collect();
         let mut probed = Vec::new();
         for seed in self.config.seeds.clone() {
-            for arm in test03_probing::ARMS {
+            for &arm in arms {
                 let activations = self.activations(arm, seed)?;
                 probed.push(test03_probing::Probed::new(arm, seed, activations, &rows, &ids));
             }
@@ -304,7 +319,7 @@ impl<O: Ops> Lab<'_, O> {
             prompts.push((item.family.clone(), item.canonical.clone(), ids));
         }
         let design = test03_probing::Design::new(&prompts, &self.config.probe, self.config.statistics.seed)?;
-        test03_probing::result(&probed, &design, &self.config.probe, context)
+        Ok((probed, design))
     }
 
     /// Writes the rows of every check as the test's `items.jsonl`.

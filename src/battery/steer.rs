@@ -39,10 +39,12 @@ impl<O: Ops> Lab<'_, O> {
                 items: items.iter().map(|i| i.id.clone()).collect(),
                 canonical: items.iter().map(|i| i.canonical.clone()).collect(),
                 doses: Vec::new(),
+                direction: Vec::new(),
                 random: Vec::new(),
             };
             if let Some(own) = direction(&probed.activations, layer, &probed.log_tokens, &families) {
                 self.measure(&mut steered, &own, &items, seed)?;
+                steered.direction = own;
             }
             write_json(&path, &steered)?;
             self.folder.finish(cell)?;

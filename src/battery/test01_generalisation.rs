@@ -1,10 +1,12 @@
 //! Test 1: does the trained value carry over to families that were not trained?
 
+use std::collections::BTreeMap;
+
 use super::error::Result;
 use super::record::{
-    BarPanel, Cell, Decoding, Effect, Figure, Headline, Health, Outcome, Row, Table, TestResult, Verdict,
+    BarPanel, Cell, Decoding, Effect, Figure, Headline, Health, Outcome, Row, Series, Table, TestResult, Verdict,
 };
-use super::rows::{Measure, Side, item_means, paired, room};
+use super::rows::{Key, Measure, Side, item_means, paired, room};
 use super::verdict::{effect, equivalence_p, permutation_p, power_table};
 use super::{Context, count_distinct, figures, health};
 use crate::stats::two_proportion_z;
@@ -65,7 +67,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         n_rows: rows.len(),
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: vec![figure(rows, ctx)?],
+        figures: vec![figure(rows, ctx)?, scatter(rows)],
         power: power_table(
             &[
                 ("log tokens, value − control, held-out families", &length),
@@ -251,6 +253,30 @@ fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
         title: "Tokens and accuracy by family and arm".into(),
         panels: vec![panel("mean tokens", &|m| m.tokens)?, panel("accuracy", &|m| m.correct)?],
     })
+}
+
+/// Every item's mean tokens in the value arm against those in control.
+fn scatter(rows: &[Row]) -> Figure {
+    let means = item_means(rows);
+    let family: BTreeMap<&str, &str> = rows.iter().map(|r| (r.item.as_str(), r.family.as_str())).collect();
+    let mut series: Vec<Series> = figures::families(rows).into_iter().map(|f| Series::new(f, Vec::new())).collect();
+    for (k, control) in means.iter().filter(|(k, _)| k.arm == "control" && k.condition == "neutral") {
+        let other = Key { arm: "value".into(), ..k.clone() };
+        let own = family.get(k.item.as_str());
+        if let (Some(value), Some(s)) =
+            (means.get(&other), series.iter_mut().find(|s| own.is_some_and(|f| s.name == *f)))
+        {
+            s.points.push((control.tokens, value.tokens));
+        }
+    }
+    Figure::Scatter {
+        id: format!("{ID}-items"),
+        title: "Mean tokens of every item: value against control".into(),
+        x_axis: "control".into(),
+        y_axis: "value".into(),
+        series,
+        log: true,
+    }
 }
 
 #[cfg(test)]

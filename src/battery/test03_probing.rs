@@ -194,8 +194,20 @@ fn difference(
     Ok((effect, p(below), p(above)))
 }
 
-/// Result from the probes of [`ARMS`] over all seeds; also the layer at which the value arm's probe is best.
-pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context) -> Result<(TestResult, usize)> {
+/// The layer at which an arm's probe is best.
+pub fn best_layer(probed: &[Probed], design: &Design, arm: Arm) -> Result<usize> {
+    let of: Vec<&Probed> = probed.iter().filter(|p| p.arm == arm).collect();
+    Ok(arm_skill(design, &of)?.best)
+}
+
+/// Skill by layer, and its family-wise test, of everything in `probed` as one arm.
+pub fn layers(probed: &[Probed], design: &Design, c: &ProbeConfig, seed: u64) -> Result<(Vec<f64>, MaxStatistic)> {
+    let all: Vec<&Probed> = probed.iter().collect();
+    Ok((arm_skill(design, &all)?.skill, permutation(design, &all, c, seed)?))
+}
+
+/// Result from the probes of [`ARMS`] over all seeds.
+pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context) -> Result<TestResult> {
     let of = |arm: Arm| probed.iter().filter(|p| p.arm == arm).collect::<Vec<_>>();
     let skills: BTreeMap<Arm, ArmSkill> =
         ARMS.into_iter().map(|a| Ok((a, arm_skill(design, &of(a))?))).collect::<Result<_>>()?;
@@ -239,7 +251,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         power: None,
         key: ctx.key.clone(),
     };
-    Ok((result, value.best))
+    Ok(result)
 }
 
 fn decide(
@@ -326,7 +338,7 @@ fn decide(
 }
 
 /// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept.
-fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
+pub fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
     let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
     let mut table = Table {
         title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
@@ -426,7 +438,7 @@ mod tests {
             };
             (0..n).flat_map(row).collect::<Vec<f32>>()
         };
-        let activations = Activations { items: n as usize, hidden: 6, layers: vec![layer(0), layer(1)] };
+        let activations = Activations { items: n as usize, hidden: 6, layers: vec![layer(0), layer(1)], first: 0 };
         let first_tokens = log_tokens.iter().map(|l| l.exp().round()).collect();
         Probed { arm, seed: 42, activations, log_tokens, first_tokens }
     }
@@ -439,8 +451,8 @@ mod tests {
         let all: Vec<Probed> = ARMS.into_iter().zip(shows).map(|(a, s)| probed(a, s, prompt)).collect();
         let mut ctx = context(100);
         ctx.statistics.resamples = 499;
-        let (r, best) = result(&all, &design, &c, &ctx).unwrap();
-        assert!(best < 2);
+        let r = result(&all, &design, &c, &ctx).unwrap();
+        assert_eq!(best_layer(&all, &design, Arm::Value).unwrap() == 1, shows[2] == 1.0);
         (r.verdict.clone(), r)
     }
 
@@ -471,7 +483,7 @@ mod tests {
             .into_iter()
             .map(|a| Probed { log_tokens: vec![2.0; 120], first_tokens: vec![7.0; 120], ..probed(a, 1.0, 0.0) })
             .collect();
-        let (r, _) = result(&all, &design, &c, &context(100)).unwrap();
+        let r = result(&all, &design, &c, &context(100)).unwrap();
         assert_eq!(r.verdict.outcome, Outcome::NotTested);
         assert!(r.headline.summary.contains("undefined"), "{}", r.headline.summary);
     }

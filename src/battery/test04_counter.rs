@@ -4,12 +4,12 @@ use super::config::{Anchor, Arm};
 use super::error::Result;
 use super::phase::{Phase, Trajectory};
 use super::record::{
-    Cell, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, SurvivalCurve, Table,
+    Cell, Decoding, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, SurvivalCurve, Table,
     TestResult, Verdict,
 };
-use super::trajectory::{Point, alive, break_index, dose, points, survival};
+use super::trajectory::{Point, alive, break_index, dose, frozen_accuracy, points, survival};
 use super::{Context, count_distinct, health};
-use crate::stats::{kaplan_meier, log_rank};
+use crate::stats::{Features, LinearFit, auroc, kaplan_meier, log_rank, logistic, quantile, study_probe};
 
 pub const ID: &str = "04-counter-training";
 
@@ -25,6 +25,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
     let of = |phase: Phase| attacks.iter().filter(move |(p, _)| *p == phase).map(|(_, t)| t);
     let rl: Vec<(&Trajectory, Vec<Point>)> = of(PHASES[0]).map(|t| (t, points(t, |_| true))).collect();
     for (t, p) in &rl {
+        checks.extend(frozen_accuracy(t, p, "the RL attack"));
         checks.push(alive(t, p, "the RL attack", matches!(t.arm, Arm::Value | Arm::Control), &ctx.rules));
     }
     let broken = rl.iter().filter(|(t, p)| t.arm == Arm::Base && break_index(p, &ctx.rules).is_some()).count();
@@ -50,7 +51,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         title: "Counter-training resistance".into(),
         question: "Does the behaviour withstand training against it for longer than behaviour that was never valued?"
             .into(),
-        headline: headline(attacks, ctx),
+        headline: headline(attacks, ctx)?,
         effects: verdict.primary.iter().cloned().collect(),
         verdict,
         n_items: count_distinct(rows.iter().copied(), |r| &r.item),
@@ -58,7 +59,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         n_rows: rows.len(),
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: figures(attacks, ctx),
+        figures: figures(attacks, ctx)?,
         power: None,
         key: ctx.key.clone(),
     })
@@ -144,12 +145,56 @@ fn decide(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Result<Verdict> {
     })
 }
 
+/// Probes of short against long greedy answers at one check.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct ProbeAt {
+    step: u64,
+    /// Fitted anew on this check, mean over the study's folds; `None` = undefined (one class).
+    refitted: Option<f64>,
+    /// Fitted before the first step and applied here; `None` at step 0, which it has seen.
+    frozen: Option<f64>,
+}
+
+/// C of the study's probe in counter-training.
+const PROBE_C: f64 = 0.01;
+
+/// Probes along an attack: does the representation outlast the behaviour?
+fn probes(t: &Trajectory) -> Result<Vec<ProbeAt>> {
+    let mut out = Vec::new();
+    let mut first = None;
+    for c in &t.checks {
+        let Some(a) = &c.activations else { continue };
+        let tokens: Vec<f64> =
+            c.rows.iter().filter(|r| r.decoding == Decoding::Greedy).map(|r| f64::from(r.n_tokens)).collect();
+        if tokens.len() != a.items {
+            continue;
+        }
+        let median = quantile(&tokens, 0.5)?;
+        let labels: Vec<bool> = tokens.iter().map(|t| *t <= median).collect();
+        let all: Vec<usize> = (0..a.items).collect();
+        let features = Features::new(a.select(0, &all), a.hidden)?;
+        let refitted = study_probe(&features, &labels, &[PROBE_C]).ok().and_then(|p| p.skill.mean.value());
+        let frozen = match &first {
+            Some(fit) => {
+                let fit: &LinearFit = fit;
+                auroc(&fit.decision(&features)?, &labels, 0.95).ok().and_then(|r| r.estimate)
+            }
+            None => None,
+        };
+        if first.is_none() {
+            first = logistic(&features, &labels, PROBE_C).ok();
+        }
+        out.push(ProbeAt { step: c.step, refitted, frozen });
+    }
+    Ok(out)
+}
+
 fn choose(n: u32, k: u32) -> f64 {
     (0..k).fold(1.0, |c, i| c * f64::from(n - i) / f64::from(i + 1))
 }
 
 /// The study's flip: first check whose greedy mean exceeds twice the model's own at step 0.
-fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Headline {
+fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> {
     let columns = [
         "attack",
         "arm",
@@ -160,10 +205,17 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Headline {
         "accuracy at end",
         "nats moved",
         "lasting break at nats",
+        "probe below 0.60 at step",
+        "lag of the probe",
     ];
     let mut table = Table {
         title: "Counter-training (greedy rows for the first crossing, sampled rows for the lasting break)".into(),
         columns: columns.map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut followed = Table {
+        title: "Probe of short against long greedy answers along the attack: AUROC".into(),
+        columns: ["attack", "arm", "seed", "step", "fitted anew", "frozen at step 0"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
     let mut summary = Vec::new();
@@ -172,6 +224,8 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Headline {
         let (Some(first), Some(last)) = (p.first(), p.last()) else { continue };
         let flip = p.iter().find(|x| x.greedy_tokens > 2.0 * first.greedy_tokens).map(|x| x.step);
         let lasting = break_index(&p, &ctx.rules).map(|i| dose(&p, i));
+        let course = probes(t)?;
+        let lost = course.iter().find(|p| p.refitted.is_some_and(|a| a < 0.6)).map(|p| p.step);
         let or_never = |x: Option<f64>| x.map_or(Cell::Text("never".into()), Cell::Number);
         table.rows.push(vec![
             Cell::Text(phase.name()),
@@ -183,19 +237,33 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Headline {
             Cell::Number(last.accuracy),
             Cell::Number(dose(&p, p.len())),
             or_never(lasting),
+            or_never(lost.map(|s| s as f64)),
+            // The study's lag: positive = the representation outlasts the behaviour.
+            lost.zip(flip).map_or(Cell::Text("–".into()), |(l, f)| Cell::Number(l as f64 - f as f64)),
         ]);
+        for p in &course {
+            let number = |x: Option<f64>| x.map_or(Cell::Text("undefined".into()), Cell::Number);
+            followed.rows.push(vec![
+                Cell::Text(phase.name()),
+                Cell::Text(t.arm.name().into()),
+                Cell::Text(t.seed.to_string()),
+                Cell::Number(p.step as f64),
+                number(p.refitted),
+                if p.step == 0 { Cell::Text("–".into()) } else { number(p.frozen) },
+            ]);
+        }
         if *phase == PHASES[0] {
             let flip = flip.map_or("never".to_string(), |s| format!("step {s}"));
             summary.push(format!("{} seed {}: {flip}", t.arm.name(), t.seed));
         }
     }
-    Headline {
+    Ok(Headline {
         summary: format!("First step beyond 2× under the RL attack — {}", summary.join("; ")),
-        tables: vec![table],
-    }
+        tables: vec![table, followed],
+    })
 }
 
-fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Vec<Figure> {
+fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>> {
     let panel = |title: &str, x_axis: &str, phase: Phase, x: &dyn Fn(&[Point], usize) -> f64| {
         let (mut lines, mut events) = (Vec::new(), Vec::new());
         for (_, t) in attacks.iter().filter(|(p, _)| *p == phase) {
@@ -243,6 +311,26 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Vec<Figure> {
             ],
         },
     ];
+    let mut panel = LinePanel {
+        x_axis: "step".into(),
+        y_axis: "AUROC".into(),
+        references: vec![Reference { name: "chance".into(), y: 0.5 }],
+        ..LinePanel::default()
+    };
+    for (_, t) in attacks.iter().filter(|(p, _)| *p == PHASES[0]) {
+        let course = probes(t)?;
+        let line = |what: &str, y: &dyn Fn(&ProbeAt) -> Option<f64>| {
+            let points = course.iter().filter_map(|p| Some((p.step as f64, y(p)?))).collect();
+            Series::new(format!("{}, seed {}{what}", t.arm.name(), t.seed), points)
+        };
+        panel.series.push(line("", &|p| p.refitted));
+        panel.series.push(line(", frozen probe", &|p| p.frozen));
+    }
+    out.push(Figure::Lines {
+        id: format!("{ID}-probes"),
+        title: "Probes along the RL attack: fitted anew, and frozen at step 0".into(),
+        panels: vec![panel],
+    });
     let mut curves = Vec::new();
     for arm in ARMS {
         let of = attacks.iter().filter(|(p, t)| *p == PHASES[0] && t.arm == arm);
@@ -267,7 +355,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Vec<Figure> {
             curves,
         });
     }
-    out
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -287,7 +375,7 @@ mod tests {
                     rows.push(row(arm.name(), "arith", "train", item, "neutral", sample, tokens + sample, true));
                 }
             }
-            Check { step: 25 * i as u64, kl: 0.1 * i as f64, rows }
+            Check { step: 25 * i as u64, kl: 0.1 * i as f64, rows, activations: None }
         };
         let checks = (0..10).map(check).collect();
         (PHASES[0], Trajectory { arm, seed, checks, ended: Ended::Complete { step: 225 }, zero_std: Some(0.2) })
@@ -323,5 +411,37 @@ mod tests {
         // An attack that base withstands shows nothing.
         let v = run(6, |arm, s| if arm == Arm::Base { None } else { late(arm, s) });
         assert!(v.outcome == Outcome::NotTested && v.reason.contains("breaks base"), "{}", v.reason);
+    }
+
+    #[test]
+    fn probes_follow_the_representation() {
+        use super::super::activations::Activations;
+        // The length of an item shows in the first of three features until check 3, and not after.
+        let check = |k: usize| {
+            let noise = |i: usize| ((i * 7919 + k * 104_729) % 1013) as f32 / 1013.0 - 0.5;
+            let long = |i: usize| i * 37 % 100 >= 50;
+            let mut rows = Vec::new();
+            let mut layer = Vec::new();
+            for i in 0..60 {
+                let r = row("value", "arith", "train", i, "neutral", 0, if long(i) { 20 } else { 10 }, true);
+                rows.push(Row { decoding: Decoding::Greedy, ..r });
+                let shown = if k < 3 { f32::from(i16::from(long(i))) } else { 0.5 };
+                layer.extend([shown + 0.2 * noise(i), noise(i + 500), noise(i + 900)]);
+            }
+            let activations = Some(Activations { items: 60, hidden: 3, layers: vec![layer], first: 1 });
+            Check { step: 25 * k as u64, kl: 0.0, rows, activations }
+        };
+        let checks = (0..5).map(check).collect();
+        let t = Trajectory { arm: Arm::Value, seed: 1, checks, ended: Ended::Complete { step: 100 }, zero_std: None };
+        let course = probes(&t).unwrap();
+        assert_eq!(course.iter().map(|p| p.step).collect::<Vec<_>>(), [0, 25, 50, 75, 100]);
+        assert!(course[0].frozen.is_none());
+        assert!(course[..3].iter().all(|p| p.refitted.unwrap() > 0.95), "{course:?}");
+        assert!(course[1..3].iter().all(|p| p.frozen.unwrap() > 0.95), "{course:?}");
+        assert!(course[3..].iter().all(|p| p.refitted.unwrap() < 0.75 && p.frozen.unwrap() < 0.75), "{course:?}");
+        // One length for all: undefined, never 0.5.
+        let mut same = t;
+        same.checks.iter_mut().flat_map(|c| &mut c.rows).for_each(|r| r.n_tokens = 9);
+        assert!(probes(&same).unwrap().iter().all(|p| p.refitted.is_none() && p.frozen.is_none()));
     }
 }

@@ -5,7 +5,7 @@ use super::error::Result;
 use super::phase::{Check, Mapping, Phase, Trajectory};
 use super::record::{Cell, Effect, Figure, Headline, LinePanel, Outcome, Row, Series, Table, TestResult, Verdict};
 use super::rows::Paired;
-use super::trajectory::{alive, contingency, mean, per_item, points};
+use super::trajectory::{alive, contingency, frozen_accuracy, mean, per_item, points};
 use super::verdict::{effect, equivalence_p, permutation_p, power_table};
 use super::{Context, count_distinct, health};
 
@@ -48,6 +48,7 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     for run in runs.iter().filter(|r| matches!(r.phase, Phase::Faking(Anchor::None))) {
         let p = points(&run.trajectory, |_| true);
+        checks.extend(frozen_accuracy(&run.trajectory, &p, &run.phase.name()));
         checks.push(alive(&run.trajectory, &p, &run.phase.name(), true, &ctx.rules));
     }
     let value = gap(runs, Arm::Value, Anchor::None, |r| r.correct);
@@ -246,7 +247,7 @@ mod tests {
                     }
                 }
             }
-            Check { step, kl: step as f64 / 50.0, rows }
+            Check { step, kl: step as f64 / 50.0, rows, activations: None }
         };
         let checks = vec![check(0), check(50)];
         let trajectory = Trajectory { arm, seed: 42, checks, ended: Ended::Complete { step: 50 }, zero_std: Some(0.1) };

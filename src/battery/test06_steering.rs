@@ -44,6 +44,9 @@ pub struct Steered {
     /// Own direction, every dose, 0 included, ascending. Empty where no family has both short and long answers: then there is no
     /// direction between them.
     pub doses: Vec<Dosed>,
+    /// The unit vector itself.
+    #[serde(default)]
+    pub direction: Vec<f32>,
     /// Random directions at the ends of the accuracy-preserving range: slope of log tokens each.
     pub random: Vec<f64>,
 }
@@ -94,7 +97,8 @@ pub fn random_direction(hidden: usize, seed: u64, index: u64) -> Vec<f32> {
 }
 
 impl Steered {
-    fn at(&self, dose: f64) -> Option<&Dosed> {
+    /// Answers at a dose.
+    pub fn at(&self, dose: f64) -> Option<&Dosed> {
         self.doses.iter().find(|d| d.dose == dose)
     }
 
@@ -332,6 +336,7 @@ mod tests {
             rms: 1.0,
             items: (0..60).map(|i| format!("i{i}")).collect(),
             canonical: (0..60).map(|i| format!("c{i}")).collect(),
+            direction: Vec::new(),
             doses: [-1.0, -0.5, 0.0, 0.5, 1.0].map(dosed).into(),
             random: (0..199).map(|i| 0.1 * (f64::from(i) * 0.7).sin()).collect(),
         }
@@ -368,7 +373,7 @@ mod tests {
             lengths.push(2.0 * family as f64 + long as f64);
             families.push(family);
         }
-        let a = Activations { items: 40, hidden: 3, layers: vec![data] };
+        let a = Activations { items: 40, hidden: 3, layers: vec![data], first: 0 };
         let d = direction(&a, 0, &lengths, &families).unwrap();
         assert!((d[1] - 1.0).abs() < 1e-6 && d[0].abs() < 1e-6 && d[2].abs() < 1e-6, "{d:?}");
         assert_eq!(direction(&a, 0, &[1.0; 40], &families), None);

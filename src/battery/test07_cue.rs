@@ -6,7 +6,7 @@ use super::phase::{Check, Mapping, Phase, Trajectory};
 use super::record::{
     Cell, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, Table, TestResult, Verdict,
 };
-use super::trajectory::{Point, alive, contingency, dose, mean, points};
+use super::trajectory::{Point, alive, contingency, dose, frozen_accuracy, mean, points};
 use super::{Context, count_distinct, health};
 use crate::stats::{change_point, cluster_t, log_rank};
 
@@ -56,6 +56,7 @@ fn onset(t: &Trajectory, mapping: Mapping, ctx: &Context) -> Result<(f64, bool, 
 pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     for (mapping, t) in runs {
+        checks.extend(frozen_accuracy(t, &points(t, |_| true), &phase(*mapping).name()));
         checks.push(alive(t, &points(t, |_| true), &phase(*mapping).name(), true, &ctx.rules));
     }
     let items = runs.first().and_then(|(_, t)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));
@@ -244,7 +245,7 @@ mod tests {
                     rows.push(row(arm.name(), "arith", "train", item as usize, condition, 0, n, true));
                 }
             }
-            Check { step: 25 * i as u64, kl: 0.1 * i as f64, rows }
+            Check { step: 25 * i as u64, kl: 0.1 * i as f64, rows, activations: None }
         };
         let checks = (0..12).map(check).collect();
         (mapping, Trajectory { arm, seed, checks, ended: Ended::Complete { step: 275 }, zero_std: Some(0.1) })

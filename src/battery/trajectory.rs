@@ -78,6 +78,20 @@ pub fn alive(t: &Trajectory, points: &[Point], what: &str, fatal: bool, rules: &
     }
 }
 
+/// Checks in a row with exactly the same accuracy that are no longer a coincidence.
+const FROZEN: usize = 5;
+
+/// An accuracy that does not move at all, while the model does, is a scorer or a policy that ignores the items.
+pub fn frozen_accuracy(t: &Trajectory, points: &[Point], what: &str) -> Option<Health> {
+    let run = points.windows(FROZEN).find(|w| w.iter().all(|p| p.accuracy == w[0].accuracy))?;
+    Some(Health {
+        name: format!("accuracy under {what}, {}, seed {}", t.arm.name(), t.seed),
+        ok: false,
+        fatal: false,
+        detail: format!("exactly {:.3} at {FROZEN} checks in a row, from step {}", run[0].accuracy, run[0].step),
+    })
+}
+
 /// Per-item log ratio of tokens under two conditions at one check, with the clusters of the items: the contingency.
 pub fn contingency(c: &Check, left: &str, right: &str) -> (Vec<f64>, Vec<usize>) {
     per_item(c, left, right, |r| f64::from(r.n_tokens.max(1)).ln())
@@ -119,6 +133,21 @@ mod tests {
 
     fn point(step: u64, kl: f64, tokens: f64) -> Point {
         Point { step, kl, tokens, accuracy: 1.0, parsed: 1.0, greedy_tokens: tokens }
+    }
+
+    #[test]
+    fn a_frozen_accuracy_is_flagged() {
+        let t = |n: u64| Trajectory {
+            arm: crate::battery::config::Arm::Value,
+            seed: 1,
+            checks: Vec::new(),
+            ended: crate::train::run::Ended::Complete { step: n },
+            zero_std: None,
+        };
+        let mut p: Vec<Point> = (0..6).map(|i| point(i, 0.1, 10.0)).collect();
+        assert!(frozen_accuracy(&t(6), &p, "x").is_some_and(|h| !h.ok && h.detail.contains("1.000")));
+        p[2].accuracy = 0.9;
+        assert!(frozen_accuracy(&t(6), &p, "x").is_none());
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod evaluate;
 mod exchange;
 mod generate;
 mod pretrain;
+mod probe;
 mod report;
 mod stats;
 mod train;
@@ -51,6 +52,10 @@ enum Command {
     Evaluate(evaluate::Args),
     /// From a model to a verdict: train the arms, run the tests, write the report
     Battery(Box<battery::Args>),
+    /// Probe the residual stream of any model: test 3 alone
+    Probe(probe::Args),
+    /// Steer any model along its own direction and random ones: test 6 alone; writes a GGUF control vector
+    Steer(probe::SteerArgs),
     /// Draw the report of a run again
     Report(report::Args),
     /// Read results made elsewhere (the study's JSON, lm-eval samples, Inspect logs) as rows
@@ -76,6 +81,8 @@ pub fn main() -> ExitCode {
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),
         Command::Battery(a) => battery::run(*a),
+        Command::Probe(a) => probe::run_probe(a),
+        Command::Steer(a) => probe::run_steer(a),
         Command::Report(a) => report::run(a),
         Command::Import(a) => exchange::import(&a).map(printed),
         Command::Export(a) => exchange::export(&a).map(printed),

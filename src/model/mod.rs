@@ -4,6 +4,7 @@ pub mod batch;
 pub mod cache;
 pub mod config;
 pub mod error;
+pub mod gguf;
 pub mod golden;
 pub mod hooks;
 pub mod init;
