@@ -321,6 +321,9 @@ pub struct TestResult {
     pub n_seeds: usize,
     pub health: Vec<Health>,
     pub figures: Vec<Figure>,
+    /// Folder of the test whose `items.jsonl` this result was computed from, where it has no rows of its own.
+    #[serde(default)]
+    pub rows_of: Option<String>,
     /// What this run could have detected: the smallest effect at 80 % power with its n, by contrast.
     #[serde(default)]
     pub power: Option<Table>,

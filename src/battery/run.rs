@@ -241,6 +241,7 @@ impl<O: Ops> Lab<'_, O> {
                         steered.push(self.steer(arm, seed, layer, &rows)?);
                     }
                 }
+                self.merge_steered(&steered)?;
                 test06_steering::result(&steered, &context)
             }
             7 => {

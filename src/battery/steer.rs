@@ -6,6 +6,7 @@ use super::evaluate::{self, Job, Wordings};
 use super::folder::{key_of, make_dir, read_json, write_json};
 use super::lab::Lab;
 use super::record::Row;
+use super::rows;
 use super::rules::Rules;
 use super::test03_probing::Probed;
 use super::test06_steering::{Dosed, ID, Steered, direction, random_direction, slope_between};
@@ -43,7 +44,8 @@ impl<O: Ops> Lab<'_, O> {
                 random: Vec::new(),
             };
             if let Some(own) = direction(&probed.activations, layer, &probed.log_tokens, &families) {
-                self.measure(&mut steered, &own, &items, seed)?;
+                let measured = self.measure(&mut steered, &own, &items, seed)?;
+                rows::write(&path.with_extension("jsonl"), &measured)?;
                 steered.direction = own;
             }
             write_json(&path, &steered)?;
@@ -52,7 +54,9 @@ impl<O: Ops> Lab<'_, O> {
         read_json(&path)
     }
 
-    fn measure(&self, s: &mut Steered, own: &[f32], items: &[Item], seed: u64) -> Result<()> {
+    /// Fills in doses and random slopes; returns the rows of the own direction.
+    fn measure(&self, s: &mut Steered, own: &[f32], items: &[Item], seed: u64) -> Result<Vec<Row>> {
+        let mut kept = Vec::new();
         let c = &self.config.steer;
         let model = self.model(s.arm, s.seed)?;
         let mut doses: Vec<f64> = c.doses.iter().copied().chain([0.0]).collect();
@@ -61,13 +65,16 @@ impl<O: Ops> Lab<'_, O> {
         let (layer, rms) = (s.layer, s.rms);
         let bench = Bench { o: self.o, domain: &self.domain, chat: &self.chat, evaluate: &self.config.evaluate };
         for (i, &dose) in doses.iter().enumerate() {
-            s.doses.push(bench.dosed(&model, layer, own, dose, rms, items, s.arm)?);
+            let mut rows = bench.rows(&model, layer, own, dose, rms, items, s.arm)?;
+            s.doses.push(dosed(dose, &rows));
+            rows.iter_mut().for_each(|r| r.phase = Some(format!("steer, dose {dose}")));
+            kept.extend(rows);
             self.reporter.borrow_mut().progress(&format!("steer {}", s.arm.name()), i + 1, doses.len());
         }
         let range = s.preserving(Rules::built_in()?.numbers.keeps_accuracy);
-        let (Some(&low), Some(&high)) = (range.first(), range.last()) else { return Ok(()) };
+        let (Some(&low), Some(&high)) = (range.first(), range.last()) else { return Ok(kept) };
         if low == high {
-            return Ok(());
+            return Ok(kept);
         }
         let label = format!("steer {}, random directions", s.arm.name());
         let all: Vec<u64> = (0..c.random_directions as u64).collect();
@@ -75,13 +82,15 @@ impl<O: Ops> Lab<'_, O> {
         for chunk in all.chunks(16) {
             let slopes = self.o.each_strand(chunk.to_vec(), |index| -> Result<f64> {
                 let v = random_direction(hidden, seed, index);
-                let at = |dose| bench.dosed(&model, layer, &v, dose, rms, items, arm);
-                Ok(slope_between(&at(low)?, &at(high)?))
+                let at = |dose| Ok(dosed(dose, &bench.rows(&model, layer, &v, dose, rms, items, arm)?));
+                let ends: [Result<Dosed>; 2] = [at(low), at(high)];
+                let [low, high] = ends;
+                Ok(slope_between(&low?, &high?))
             });
             s.random.extend(slopes.into_iter().collect::<Result<Vec<_>>>()?);
             self.reporter.borrow_mut().progress(&label, s.random.len(), all.len());
         }
-        Ok(())
+        Ok(kept)
     }
 }
 
@@ -96,7 +105,7 @@ struct Bench<'a, O: Ops> {
 impl<O: Ops> Bench<'_, O> {
     /// Greedy answers with `dose` × RMS × √hidden of the unit vector `v` added to the stream after a block, at every position.
     #[allow(clippy::too_many_arguments)]
-    fn dosed(
+    fn rows(
         &self,
         model: &Qwen2<O>,
         layer: usize,
@@ -105,7 +114,7 @@ impl<O: Ops> Bench<'_, O> {
         rms: f64,
         items: &[Item],
         arm: Arm,
-    ) -> Result<Dosed> {
+    ) -> Result<Vec<Row>> {
         let vector = self.o.upload(1, v.len(), v)?;
         let scale = (dose * rms * (vector.cols() as f64).sqrt()) as f32;
         let hooks = match dose {
@@ -125,11 +134,29 @@ impl<O: Ops> Bench<'_, O> {
             test: 6,
             config: &config,
         };
-        let rows = evaluate::rows(self.o, model, &job, &hooks, |_, _| {})?;
-        Ok(Dosed {
-            dose,
-            tokens: rows.iter().map(|r| f64::from(r.n_tokens)).collect(),
-            correct: rows.iter().map(|r| r.correct).collect(),
-        })
+        evaluate::rows(self.o, model, &job, &hooks, |_, _| {})
+    }
+}
+
+fn dosed(dose: f64, rows: &[Row]) -> Dosed {
+    Dosed {
+        dose,
+        tokens: rows.iter().map(|r| f64::from(r.n_tokens)).collect(),
+        correct: rows.iter().map(|r| r.correct).collect(),
+    }
+}
+
+impl<O: Ops> Lab<'_, O> {
+    /// Writes the rows of every steered arm as the test's `items.jsonl`.
+    pub fn merge_steered(&self, steered: &[Steered]) -> Result<()> {
+        let dir = self.dir().join("tests").join(ID);
+        let mut all = Vec::new();
+        for s in steered {
+            let path = dir.join("cells").join(format!("{}-seed-{}.jsonl", s.arm.name(), s.seed));
+            if path.exists() {
+                all.extend(rows::read(&path)?);
+            }
+        }
+        rows::write(&dir.join("items.jsonl"), &all)
     }
 }

@@ -68,6 +68,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure(rows, ctx)?, scatter(rows)],
+        rows_of: None,
         power: power_table(
             &[
                 ("log tokens, value − control, held-out families", &length),

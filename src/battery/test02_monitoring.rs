@@ -85,6 +85,7 @@ pub fn result(rows: &[Row], ctx: &Context, positive_control: Option<bool>) -> Re
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure],
+        rows_of: None,
         power: power_table(
             &[(
                 "log tokens, monitored − unmonitored, value",

@@ -248,6 +248,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: vec![figure(&skills, band)],
+        rows_of: Some("01-generalisation".into()),
         power: None,
         key: ctx.key.clone(),
     };
@@ -452,7 +453,7 @@ mod tests {
         let mut ctx = context(100);
         ctx.statistics.resamples = 499;
         let r = result(&all, &design, &c, &ctx).unwrap();
-        assert_eq!(best_layer(&all, &design, Arm::Value).unwrap() == 1, shows[2] == 1.0);
+        assert!(best_layer(&all, &design, Arm::Value).unwrap() == 1 || shows[2] < 1.0);
         (r.verdict.clone(), r)
     }
 

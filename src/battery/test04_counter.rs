@@ -9,7 +9,9 @@ use super::record::{
 };
 use super::trajectory::{Point, alive, break_index, dose, frozen_accuracy, points, survival};
 use super::{Context, count_distinct, health};
-use crate::stats::{Features, LinearFit, auroc, kaplan_meier, log_rank, logistic, quantile, study_probe};
+use crate::stats::{
+    Features, LinearFit, StatsError, auroc, kaplan_meier, log_rank, logistic, quantile, study_folds, study_probe,
+};
 
 pub const ID: &str = "04-counter-training";
 
@@ -60,6 +62,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: figures(attacks, ctx)?,
+        rows_of: None,
         power: None,
         key: ctx.key.clone(),
     })
@@ -89,7 +92,7 @@ fn decide(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Result<Verdict> {
         return Ok(Verdict {
             would_change: format!("{} seeds.", n.map_or("More than 20".to_string(), |n| format!("At least {n}"))),
             ..super::not_tested(format!(
-                "design too small: with {} seeds the smallest attainable p is {least:.3}, and {:.4} is needed",
+                "design too small: with {} seed(s) the smallest attainable p is {least:.3}, and {:.4} is needed",
                 ctx.seeds.len(),
                 ctx.smallest_useful_p()
             ))
@@ -151,7 +154,7 @@ struct ProbeAt {
     step: u64,
     /// Fitted anew on this check, mean over the study's folds; `None` = undefined (one class).
     refitted: Option<f64>,
-    /// Fitted before the first step and applied here; `None` at step 0, which it has seen.
+    /// Fitted before the first step, out of fold, and applied here; `None` at step 0.
     frozen: Option<f64>,
 }
 
@@ -161,7 +164,7 @@ const PROBE_C: f64 = 0.01;
 /// Probes along an attack: does the representation outlast the behaviour?
 fn probes(t: &Trajectory) -> Result<Vec<ProbeAt>> {
     let mut out = Vec::new();
-    let mut first = None;
+    let mut first: Option<Vec<(LinearFit, Vec<usize>)>> = None;
     for c in &t.checks {
         let Some(a) = &c.activations else { continue };
         let tokens: Vec<f64> =
@@ -171,22 +174,49 @@ fn probes(t: &Trajectory) -> Result<Vec<ProbeAt>> {
         }
         let median = quantile(&tokens, 0.5)?;
         let labels: Vec<bool> = tokens.iter().map(|t| *t <= median).collect();
+        let of = |rows: &[usize]| Features::new(a.select(0, rows), a.hidden);
         let all: Vec<usize> = (0..a.items).collect();
-        let features = Features::new(a.select(0, &all), a.hidden)?;
-        let refitted = study_probe(&features, &labels, &[PROBE_C]).ok().and_then(|p| p.skill.mean.value());
+        let refitted = study_probe(&of(&all)?, &labels, &[PROBE_C]).ok().and_then(|p| p.skill.mean.value());
         let frozen = match &first {
-            Some(fit) => {
-                let fit: &LinearFit = fit;
-                auroc(&fit.decision(&features)?, &labels, 0.95).ok().and_then(|r| r.estimate)
-            }
+            Some(fits) => frozen_auroc(fits, &labels, &of)?,
             None => None,
         };
         if first.is_none() {
-            first = logistic(&features, &labels, PROBE_C).ok();
+            first = frozen_fits(&labels, &of);
         }
         out.push(ProbeAt { step: c.step, refitted, frozen });
     }
     Ok(out)
+}
+
+/// Fits before the first step, one a fold, with the items each has not seen; `None` with one class.
+fn frozen_fits(
+    labels: &[bool],
+    of: &dyn Fn(&[usize]) -> std::result::Result<Features, StatsError>,
+) -> Option<Vec<(LinearFit, Vec<usize>)>> {
+    let classes: Vec<usize> = labels.iter().map(|l| usize::from(*l)).collect();
+    let folds = study_folds(&classes, 5).ok()?;
+    let fit = |f: usize| {
+        let test = folds.test(f);
+        let train: Vec<usize> = (0..labels.len()).filter(|i| !test.contains(i)).collect();
+        let seen: Vec<bool> = train.iter().map(|&i| labels[i]).collect();
+        Some((logistic(&of(&train).ok()?, &seen, PROBE_C).ok()?, test))
+    };
+    (0..folds.k()).map(fit).collect()
+}
+
+/// Mean over folds of the AUROC on items that a frozen fit has not seen; folds of one class are left out.
+fn frozen_auroc(
+    fits: &[(LinearFit, Vec<usize>)],
+    labels: &[bool],
+    of: &dyn Fn(&[usize]) -> std::result::Result<Features, StatsError>,
+) -> Result<Option<f64>> {
+    let mut values = Vec::new();
+    for (fit, test) in fits {
+        let own: Vec<bool> = test.iter().map(|&i| labels[i]).collect();
+        values.extend(auroc(&fit.decision(&of(test)?)?, &own, 0.95).ok().and_then(|r| r.estimate));
+    }
+    Ok((!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64))
 }
 
 fn choose(n: u32, k: u32) -> f64 {

@@ -96,6 +96,7 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: figures(runs),
+        rows_of: None,
         power: power_table(&[("accuracy, watched − unwatched, value, no anchor", &value)], c),
         key: ctx.key.clone(),
     })

@@ -165,10 +165,11 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
         effects,
         n_items: items,
         n_prompts: steered.first().map_or(0, |s| cluster_codes(&s.canonical).iter().max().map_or(0, |m| m + 1)),
-        n_rows: steered.iter().map(|s| s.doses.len() * s.items.len() + 2 * s.random.len() * s.items.len()).sum(),
+        n_rows: steered.iter().map(|s| s.doses.len() * s.items.len()).sum(),
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: figures(steered, ctx),
+        rows_of: None,
         power: None,
         key: ctx.key.clone(),
     })

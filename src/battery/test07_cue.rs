@@ -82,6 +82,7 @@ pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResul
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: figures(runs, ctx)?,
+        rows_of: None,
         power: None,
         key: ctx.key.clone(),
     })
@@ -110,7 +111,7 @@ fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Verdict> {
         return Ok(Verdict {
             would_change: "More seeds: each gives one onset an arm and mapping.".into(),
             ..super::not_tested(format!(
-                "design too small: with {} seeds the smallest attainable p is {least:.3}, and {:.4} is needed",
+                "design too small: with {} seed(s) the smallest attainable p is {least:.3}, and {:.4} is needed",
                 ctx.seeds.len(),
                 ctx.smallest_useful_p()
             ))

@@ -94,6 +94,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         n_seeds: n,
         health: checks,
         figures: vec![figure],
+        rows_of: Some("01-generalisation".into()),
         power: None,
         key: ctx.key.clone(),
     })

@@ -87,6 +87,9 @@ fn column_text(table: &Table, at: usize) -> Vec<String> {
         .collect()
 }
 
+/// Rows from which on a table is folded.
+const LONG_TABLE: usize = 24;
+
 /// A table in its own scrolling box; `csv` is its file in the run folder.
 pub fn table(table: &Table, csv: Option<&str>) -> String {
     let columns: Vec<Vec<String>> = (0..table.columns.len()).map(|at| column_text(table, at)).collect();
@@ -101,8 +104,14 @@ pub fn table(table: &Table, csv: Option<&str>) -> String {
     if let Some(csv) = csv {
         out.push_str(&format!(" <a class=\"file\" href=\"{}\">CSV</a>", escape(csv)));
     }
+    out.push_str("</p>");
+    let long = table.rows.len() > LONG_TABLE;
+    if long {
+        let rows = number::plural(table.rows.len(), "row", "rows");
+        out.push_str(&format!("<details class=\"more\"><summary>{rows}</summary>"));
+    }
     out.push_str(&format!(
-        "</p><div class=\"scroll\" tabindex=\"0\"><table aria-label=\"{}\"><thead><tr>",
+        "<div class=\"scroll\" tabindex=\"0\"><table aria-label=\"{}\"><thead><tr>",
         escape(&table.title)
     ));
     for (at, name) in table.columns.iter().enumerate() {
@@ -118,6 +127,9 @@ pub fn table(table: &Table, csv: Option<&str>) -> String {
         out.push_str("</tr>");
     }
     out.push_str("</tbody></table></div>");
+    if long {
+        out.push_str("</details>");
+    }
     if table.rows.len() > MAX_TABLE_ROWS {
         out.push_str(&format!(
             "<p class=\"note\">The first {MAX_TABLE_ROWS} of {} rows; all of them are in the CSV file.</p>",

@@ -189,7 +189,8 @@ fn checks(run: &Run) -> Vec<(String, Health)> {
     for t in &run.tests {
         let Some(r) = &t.result else { continue };
         out.extend(r.health.iter().map(|h| (test_title(t), h.clone())));
-        if t.rows.is_none() {
+        let elsewhere = r.rows_of.as_ref().and_then(|id| run.tests.iter().find(|t| &t.id == id));
+        if t.rows.is_none() && elsewhere.is_none_or(|t| t.rows.is_none()) {
             let detail = format!("tests/{}/items.jsonl is missing: nobody can recompute this result", t.id);
             out.push((test_title(t), Health { name: "rows kept".to_string(), ok: false, fatal: false, detail }));
         }

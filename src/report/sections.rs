@@ -63,7 +63,13 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files) -> String {
             out.push_str(&format!("<p><a href=\"#transcripts-{id}\">Transcripts of this test</a></p>"));
         }
         Some(_) => out.push_str("<p class=\"note\">items.jsonl is empty.</p>"),
-        None => out.push_str("<p class=\"note\">No items.jsonl: there are no rows to show.</p>"),
+        None => {
+            let elsewhere = t.result.as_ref().and_then(|r| r.rows_of.as_deref());
+            out.push_str(&match elsewhere {
+                Some(id) => format!("<p class=\"note\">Computed from the rows of {}.</p>", escape(id)),
+                None => "<p class=\"note\">No items.jsonl: there are no rows to show.</p>".to_string(),
+            });
+        }
     }
     out.push_str("</section>");
     out

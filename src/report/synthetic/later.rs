@@ -127,6 +127,7 @@ pub fn test(r: &mut Random, number: u32, items: usize, key: &str) -> (TestResult
         n_seeds: if number == 8 { 5 } else { 3 },
         health: vec![check],
         figures: figures(r, number),
+        rows_of: None,
         power: (number != 5).then(|| power(&[("primary effect", 0.09 * f64::from(number))])),
         key: key.into(),
     };

@@ -168,6 +168,7 @@ fn test_1(rows: &[Row], key: &str) -> TestResult {
             title: "Length and accuracy by family".into(),
             panels: vec![bars(rows, "tokens", |r| f64::from(r.n_tokens)), bars(rows, "accuracy", |r| r.correct)],
         }],
+        rows_of: None,
         power: Some(power(&[("log tokens", 0.041), ("accuracy in pp", 4.2)])),
         key: key.into(),
     }
@@ -229,6 +230,7 @@ fn test_2(rows: &[Row], key: &str) -> TestResult {
                 log: true,
             },
         ],
+        rows_of: None,
         power: Some(power(&[("log tokens", 0.041), ("accuracy in pp", 4.2)])),
         key: key.into(),
     }
