@@ -238,7 +238,7 @@ impl<O: Ops> Lab<'_, O> {
                 let mut steered = Vec::new();
                 for seed in self.config.seeds.clone() {
                     for arm in test06_steering::ARMS {
-                        steered.push(self.steer(arm, seed, layer, &rows)?);
+                        steered.push(self.steer(arm, seed, layer, &rows, None)?);
                     }
                 }
                 self.merge_steered(&steered)?;

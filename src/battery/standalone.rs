@@ -70,20 +70,38 @@ pub fn probe<O: Ops>(
     Ok(report)
 }
 
-/// Steers a model along its own direction at `layer`, by default where its probe is best.
+/// Which direction `probity steer` takes.
+pub enum Along<'a> {
+    /// The model's own, at a block or where its probe is best.
+    Own(Option<usize>),
+    /// That of a GGUF control vector, at a block of it (the only one may be left out).
+    Vector(&'a Path, Option<usize>),
+}
+
+/// Steers a model along a direction and along random ones.
+#[allow(clippy::too_many_arguments)]
 pub fn steer<O: Ops>(
     o: &O,
     config: &BatteryConfig,
     model: &str,
     seed: u64,
-    layer: Option<usize>,
+    along: Along,
     dir: &Path,
     reporter: &mut dyn Reporter,
 ) -> Result<SteerReport> {
     let config = alone(config, model, seed);
     let mut lab = open(o, &config, dir, reporter)?;
     let layers = lab.source.checkpoint.config.num_hidden_layers;
-    let layer = match layer {
+    let mut given = None;
+    let wanted = match along {
+        Along::Own(layer) => layer,
+        Along::Vector(path, layer) => {
+            let (block, vector) = of_file(path, layer, lab.source.checkpoint.config.hidden_size)?;
+            given = Some(vector);
+            Some(block)
+        }
+    };
+    let layer = match wanted {
         Some(l) if l >= layers => {
             let text = format!("--layer {l}: the model has blocks 0 to {}", layers - 1);
             return Err(super::error::BatteryError::Refused(text));
@@ -95,7 +113,7 @@ pub fn steer<O: Ops>(
         }
     };
     let rows: Vec<Row> = lab.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
-    let steered = lab.steer(Arm::Base, seed, layer, &rows)?;
+    let steered = lab.steer(Arm::Base, seed, layer, &rows, given.as_deref())?;
     let rules = super::rules::Rules::built_in()?.numbers;
     let preserving = steered.preserving(rules.keeps_accuracy);
     let ends = preserving.first().zip(preserving.last()).and_then(|(l, h)| Some((steered.at(*l)?, steered.at(*h)?)));
@@ -115,4 +133,21 @@ pub fn steer<O: Ops>(
     let report = SteerReport { steered, preserving, against_random: against, gguf };
     write_json(&dir.join("steer.json"), &report)?;
     Ok(report)
+}
+
+/// The direction of one block of a control vector.
+fn of_file(path: &Path, layer: Option<usize>, hidden: usize) -> Result<(usize, Vec<f32>)> {
+    let file = ControlVector::read(path)?;
+    let blocks: Vec<String> = file.directions.keys().map(usize::to_string).collect();
+    let refuse = |text: String| Err(super::error::BatteryError::Refused(format!("{}: {text}", path.display())));
+    let block = match (layer, file.directions.keys().next()) {
+        (Some(l), _) => l,
+        (None, Some(&only)) if blocks.len() == 1 => only,
+        _ => return refuse(format!("holds directions of blocks {}; choose one with --layer", blocks.join(", "))),
+    };
+    match file.directions.get(&block) {
+        Some(v) if v.len() == hidden => Ok((block, v.clone())),
+        Some(v) => refuse(format!("direction.{block} has {} elements, the model's stream {hidden}", v.len())),
+        None => refuse(format!("has no direction of block {block}, only of {}", blocks.join(", "))),
+    }
 }

@@ -17,13 +17,14 @@ use crate::ops::{Ops, TensorMeta};
 use crate::stats::cluster_codes;
 
 impl<O: Ops> Lab<'_, O> {
-    /// Steers an arm at a layer, unless that is done. `rows` are the neutral rows of test 1.
-    pub fn steer(&mut self, arm: Arm, seed: u64, layer: usize, rows: &[Row]) -> Result<Steered> {
+    /// Steers an arm at a layer, unless that is done: along `given`, or along the direction from its short to its long answers in
+    /// `rows`, the neutral rows of test 1.
+    pub fn steer(&mut self, arm: Arm, seed: u64, layer: usize, rows: &[Row], given: Option<&[f32]>) -> Result<Steered> {
         let c = self.config.steer.clone();
         let dir = self.dir().join("tests").join(ID).join("cells");
         let path = dir.join(format!("{}-seed-{seed}.json", arm.name()));
         let name = format!("steer {} seed {seed}", arm.name());
-        let key = key_of(&(self.arm_key(arm, seed)?, "steer", layer, &c, &self.config.evaluate))?;
+        let key = key_of(&(self.arm_key(arm, seed)?, "steer", layer, &c, &self.config.evaluate, given))?;
         if let Some(cell) = self.folder.begin(&name, &key, path.exists())? {
             make_dir(&dir)?;
             let activations = self.activations(arm, seed)?;
@@ -43,7 +44,11 @@ impl<O: Ops> Lab<'_, O> {
                 direction: Vec::new(),
                 random: Vec::new(),
             };
-            if let Some(own) = direction(&probed.activations, layer, &probed.log_tokens, &families) {
+            let own = match given {
+                Some(v) => unit(v),
+                None => direction(&probed.activations, layer, &probed.log_tokens, &families),
+            };
+            if let Some(own) = own {
                 let measured = self.measure(&mut steered, &own, &items, seed)?;
                 rows::write(&path.with_extension("jsonl"), &measured)?;
                 steered.direction = own;
@@ -136,6 +141,12 @@ impl<O: Ops> Bench<'_, O> {
         };
         evaluate::rows(self.o, model, &job, &hooks, |_, _| {})
     }
+}
+
+/// A vector at length 1; `None` for zeros.
+fn unit(v: &[f32]) -> Option<Vec<f32>> {
+    let norm = v.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+    (norm > 0.0).then(|| v.iter().map(|x| (f64::from(*x) / norm) as f32).collect())
 }
 
 fn dosed(dose: f64, rows: &[Row]) -> Dosed {

@@ -10,7 +10,7 @@ use super::battery::{Screen, read_config, text_table};
 use super::console::Progress;
 use crate::battery::config::BatteryConfig;
 use crate::battery::record::{Cell, Table};
-use crate::battery::standalone::{ProbeReport, SteerReport, probe, steer};
+use crate::battery::standalone::{Along, ProbeReport, SteerReport, probe, steer};
 use crate::generate::source::EMBEDDED;
 use crate::ops::Ops;
 
@@ -41,9 +41,12 @@ pub struct Args {
 pub struct SteerArgs {
     #[command(flatten)]
     common: Args,
-    /// Block whose output is steered (default: where the probe is best)
+    /// Block whose output is steered (default: where the probe is best, or the only one of --vector)
     #[arg(long)]
     layer: Option<usize>,
+    /// Steer along a GGUF control vector instead of the model's own direction
+    #[arg(long)]
+    vector: Option<PathBuf>,
 }
 
 impl Args {
@@ -68,7 +71,11 @@ impl Job for Steer<'_> {
     type Out = SteerReport;
     fn run<O: Ops>(self, o: &O) -> Result<SteerReport, Box<dyn Error>> {
         let Self(config, args, dir, mut screen) = self;
-        Ok(steer(o, config, &args.common.model, args.common.seed, args.layer, dir, &mut screen)?)
+        let along = match &args.vector {
+            Some(path) => Along::Vector(path, args.layer),
+            None => Along::Own(args.layer),
+        };
+        Ok(steer(o, config, &args.common.model, args.common.seed, along, dir, &mut screen)?)
     }
 }
 
