@@ -351,7 +351,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
         let course = probes(t)?;
         let line = |what: &str, y: &dyn Fn(&ProbeAt) -> Option<f64>| {
             let points = course.iter().filter_map(|p| Some((p.step as f64, y(p)?))).collect();
-            Series::new(format!("{}, seed {}{what}", t.arm.name(), t.seed), points)
+            Series::new(format!("{}{what}, seed {}", t.arm.name(), t.seed), points)
         };
         panel.series.push(line("", &|p| p.refitted));
         panel.series.push(line(", frozen probe", &|p| p.frozen));
