@@ -25,6 +25,8 @@ pub struct Folder {
     pub dir: PathBuf,
     pub manifest: Manifest,
     cells: BTreeMap<String, CellRecord>,
+    /// Texts of manifest and configuration as they were found; a refused run puts them back.
+    found: Option<[String; 2]>,
 }
 
 /// A cell that is to be run.
@@ -71,13 +73,24 @@ impl Folder {
                     manifest.device
                 )));
             }
+            // A folder only grows: rows of an arm or seed that is no longer asked for would be dropped from the merged files.
+            let left_out = left_out(&found, &manifest);
+            if !left_out.is_empty() && dir.join("tests").is_dir() {
+                return Err(BatteryError::Refused(format!(
+                    "{} holds {}, which this selection leaves out: name them too, or choose another --out",
+                    dir.display(),
+                    left_out.join(", ")
+                )));
+            }
             manifest.started_unix = found.started_unix;
             manifest.seconds = found.seconds;
             manifest.attractors = found.attractors;
         }
         let cells = dir.join("cells.json");
         let cells = if cells.exists() { read_json(&cells)? } else { BTreeMap::new() };
-        let folder = Self { dir: dir.to_path_buf(), manifest, cells };
+        let texts = [path, dir.join("config.toml")].map(std::fs::read_to_string);
+        let found = if let [Ok(manifest), Ok(config)] = texts { Some([manifest, config]) } else { None };
+        let folder = Self { dir: dir.to_path_buf(), manifest, cells, found };
         write_text(&dir.join("config.toml"), config)?;
         folder.save()?;
         Ok(folder)
@@ -91,10 +104,16 @@ impl Folder {
     /// another key.
     pub fn begin(&mut self, name: &str, key: &str, present: bool) -> Result<Option<Begun>> {
         match self.cells.get(name) {
-            Some(cell) if cell.key != key => Err(BatteryError::Refused(format!(
-                "{}: the cell `{name}` was made under another configuration; choose another --out, or delete the folder",
-                self.dir.display()
-            ))),
+            Some(cell) if cell.key != key => {
+                if let Some([manifest, config]) = self.found.take() {
+                    write_text(&self.dir.join("manifest.json"), &manifest)?;
+                    write_text(&self.dir.join("config.toml"), &config)?;
+                }
+                Err(BatteryError::Refused(format!(
+                    "{}: the cell `{name}` was made under another configuration; choose another --out, or delete the folder",
+                    self.dir.display()
+                )))
+            }
             Some(cell) if cell.seconds.is_some() && present => Ok(None),
             _ => {
                 self.cells.insert(name.into(), CellRecord { key: key.into(), seconds: None });
@@ -123,6 +142,14 @@ impl Folder {
     fn save_cells(&self) -> Result<()> {
         write_json(&self.dir.join("cells.json"), &self.cells)
     }
+}
+
+/// Arms, seeds and tests of a found run that another manifest does not have.
+fn left_out(found: &Manifest, now: &Manifest) -> Vec<String> {
+    let arms = found.arms.iter().filter(|a| !now.arms.contains(a)).map(|a| format!("arm {a}"));
+    let seeds = found.seeds.iter().filter(|s| !now.seeds.contains(s)).map(|s| format!("seed {s}"));
+    let tests = found.tests.iter().filter(|t| !now.tests.contains(t)).map(|t| format!("test {t}"));
+    arms.chain(seeds).chain(tests).collect()
 }
 
 pub fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {

@@ -172,7 +172,7 @@ impl<O: Ops> Lab<'_, O> {
             })
             .collect();
         let seconds = cells.iter().map(|c| c.seconds).sum();
-        Ok(Plan { cells, tests: self.planned_tests(), memory_bytes: self.memory(), seconds })
+        Ok(Plan { cells, tests: self.planned_tests()?, memory_bytes: self.memory(), seconds })
     }
 
     /// Tests that are asked for, and those whose rows they rest on.
@@ -208,7 +208,7 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// Smallest attainable p of every test of the run.
-    fn planned_tests(&self) -> Vec<PlannedTest> {
+    fn planned_tests(&self) -> Result<Vec<PlannedTest>> {
         let c = self.config;
         let threshold = c.statistics.alpha / c.tests.len().max(1) as f64;
         let resamples = c.statistics.resamples as u64;
@@ -217,7 +217,7 @@ impl<O: Ops> Lab<'_, O> {
         let over_seeds = |n: usize| smallest_p(Design::Permutation { n1: n as u64, n2: n as u64 });
         let held_out: Vec<String> = self.domain.families().into_iter().filter(|f| f.1).map(|f| f.0).collect();
         let test = self.domain.items(Split::Test);
-        let (seeds, fewest) = (c.seeds.len(), Rules::built_in().map_or(usize::MAX, |r| r.numbers.fewest_seeds));
+        let (seeds, fewest) = (c.seeds.len(), Rules::built_in()?.numbers.fewest_seeds);
         let of = |number: u32| match number {
             1 => items(test.iter().filter(|i| held_out.contains(&i.family)).count()),
             2 => items(test.len()),
@@ -232,7 +232,7 @@ impl<O: Ops> Lab<'_, O> {
             let smallest_p = of(number);
             PlannedTest { number, smallest_p, threshold, enough: smallest_p <= threshold }
         };
-        c.tests.iter().map(planned).collect()
+        Ok(c.tests.iter().map(planned).collect())
     }
 
     /// Bytes at the widest moment of a training: see [`Plan::memory_bytes`].

@@ -183,10 +183,27 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
     assert!(plan.cells.len() > 40 && plan.seconds == 0.0 && plan.memory_bytes > 0);
     assert_eq!(plan.tests.iter().filter(|t| !t.enough).map(|t| t.number).collect::<Vec<_>>(), [1, 3, 4, 5, 6, 7, 8]);
 
+    // A narrower selection is refused before anything is written: it would drop rows.
+    let items = first.join("tests/01-generalisation/items.jsonl");
+    let before = (read(&items), read(&first.join("manifest.json")), read(&first.join("config.toml")));
+    let narrow: [(&dyn Fn(&mut BatteryConfig), &str); 3] = [
+        (&|c| c.tests = vec![1], "test 08-seeds"),
+        (&|c| c.arms.truncate(2), "arm value-sft"),
+        (&|c| c.seeds = vec![7], "seed 42"),
+    ];
+    for (change, needle) in narrow {
+        let mut c = c.clone();
+        change(&mut c);
+        let refused = run(&o, &c, &first, &mut Silent).unwrap_err().to_string();
+        assert!(refused.contains(needle) && refused.contains("--out"), "{refused}");
+    }
+    assert!(before == (read(&items), read(&first.join("manifest.json")), read(&first.join("config.toml"))));
+
     let mut other = c.clone();
     other.evaluate.samples = 3;
     let refused = run(&o, &other, &first, &mut Silent).unwrap_err().to_string();
     assert!(refused.contains("another configuration"), "{refused}");
+    assert!(before == (read(&items), read(&first.join("manifest.json")), read(&first.join("config.toml"))));
     let mut manifest: Manifest = serde_json::from_slice(&read(&first.join("manifest.json"))).unwrap();
     manifest.device = "another device".into();
     std::fs::write(first.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
