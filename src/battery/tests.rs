@@ -186,7 +186,8 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
     // A narrower selection is refused before anything is written: it would drop rows.
     let items = first.join("tests/01-generalisation/items.jsonl");
     let before = (read(&items), read(&first.join("manifest.json")), read(&first.join("config.toml")));
-    let narrow: [(&dyn Fn(&mut BatteryConfig), &str); 3] = [
+    type Change<'a> = &'a dyn Fn(&mut BatteryConfig);
+    let narrow: [(Change, &str); 3] = [
         (&|c| c.tests = vec![1], "test 08-seeds"),
         (&|c| c.arms.truncate(2), "arm value-sft"),
         (&|c| c.seeds = vec![7], "seed 42"),
