@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::environment::Asking;
 use super::error::{BatteryError, Result};
 use super::phases::{PhaseConfig, ProbeConfig, SftConfig, SteerConfig};
+use super::sweep::SweepConfig;
 use super::verdict::StatisticsConfig;
 use crate::config;
 use crate::domain::RewardKind;
@@ -68,6 +69,9 @@ pub struct BatteryConfig {
     pub steer: SteerConfig,
     #[serde(default)]
     pub statistics: StatisticsConfig,
+    /// The dose of the value term, beside or instead of the tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<SweepConfig>,
 }
 
 fn embedded() -> String {
@@ -230,11 +234,14 @@ impl BatteryConfig {
         if let Some(t) = self.tests.iter().find(|t| !(1..=8).contains(*t)) {
             return refuse(format!("tests: {t} is no test of the battery, which has tests 1 to 8"));
         }
-        if self.seeds.is_empty() || self.tests.is_empty() {
-            return refuse("seeds and tests must not be empty".into());
+        if self.seeds.is_empty() || (self.tests.is_empty() && self.sweep.is_none()) {
+            return refuse("seeds and tests must not be empty (a run with [sweep] may have no tests)".into());
+        }
+        if let Some(sweep) = &self.sweep {
+            sweep.check()?;
         }
         for arm in [Arm::Control, Arm::Value] {
-            if !self.arms.contains(&arm) {
+            if !self.tests.is_empty() && !self.arms.contains(&arm) {
                 return refuse(format!("arms: the tests need the arm {:?}", arm.name()));
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod arms;
+pub mod attractors;
 pub mod config;
 pub mod environment;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod rules;
 pub mod run;
 pub mod standalone;
 pub mod steer;
+pub mod sweep;
 pub mod test01_generalisation;
 pub mod test02_monitoring;
 pub mod test03_probing;

@@ -20,13 +20,14 @@ use crate::domain::{Condition, Cue, Domain, Item, RewardKind, Split};
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 use crate::train::accumulate::{Example, score};
+use crate::train::checkpoint;
 use crate::train::error::TrainError;
 use crate::train::grpo::{Grpo, GrpoConfig};
 use crate::train::optim::{OptimConfig, Schedule};
 use crate::train::run::{Ended, Objective, RunConfig, State, StepRecord, run as train};
 
 /// Wordings of a cue that training sees; the others are for evaluation.
-const TRAIN_WORDINGS: usize = 4;
+pub const TRAIN_WORDINGS: usize = 4;
 
 /// Which cue is paid for short answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,13 +78,9 @@ pub struct Trajectory {
 
 impl Phase {
     pub fn name(self) -> String {
-        let anchored = |what: &str, a: Anchor| format!("{what}-{}", a.name());
         match self {
-            Phase::Attack(a) => anchored("attack", a),
             Phase::SupervisedAttack => "attack-supervised".into(),
-            Phase::Cue(Mapping::Watched, a) => anchored("cue-watched-short", a),
-            Phase::Cue(Mapping::Unwatched, a) => anchored("cue-unwatched-short", a),
-            Phase::Faking(a) => anchored("faking", a),
+            Phase::Attack(a) | Phase::Cue(_, a) | Phase::Faking(a) => format!("{}-{}", self.reward_name(), a.name()),
         }
     }
 
@@ -123,6 +120,27 @@ impl Phase {
             Phase::Cue(Mapping::Watched, _) => [RewardKind::Value, RewardKind::Attack],
             Phase::Cue(Mapping::Unwatched, _) => [RewardKind::Attack, RewardKind::Value],
             Phase::Faking(_) => [RewardKind::Task, RewardKind::Wrong],
+        }
+    }
+
+    /// What is paid under which cue, in equal parts.
+    pub fn paid(self) -> Vec<(Condition, RewardKind)> {
+        let [watched, unwatched] = self.rewards();
+        match self {
+            Phase::Attack(_) | Phase::SupervisedAttack => vec![(Condition::Neutral, watched)],
+            Phase::Cue(..) | Phase::Faking(_) => {
+                vec![(Condition::Monitored, watched), (Condition::Unmonitored, unwatched)]
+            }
+        }
+    }
+
+    /// Name of the reward, whatever the anchor.
+    pub fn reward_name(self) -> &'static str {
+        match self {
+            Phase::Attack(_) | Phase::SupervisedAttack => "attack",
+            Phase::Cue(Mapping::Watched, _) => "cue-watched-short",
+            Phase::Cue(Mapping::Unwatched, _) => "cue-unwatched-short",
+            Phase::Faking(_) => "faking",
         }
     }
 
@@ -185,14 +203,30 @@ impl<O: Ops> Lab<'_, O> {
         in_turn.take(n).map(|i| (*i).clone()).collect()
     }
 
+    /// What a phase depends on.
+    pub fn phase_key(&self, phase: Phase, arm: Arm, seed: u64, layer: Option<usize>) -> Result<String> {
+        let shared = (&self.config.grpo, &self.config.sft, &self.config.evaluate, &self.config.frugality.reward);
+        key_of(&(self.arm_key(arm, seed)?, phase.name(), self.phase_config(phase), shared, layer))
+    }
+
+    /// The model at the end of a finished phase.
+    pub fn phase_model(&self, phase: Phase, arm: Arm, seed: u64) -> Result<Qwen2<O>> {
+        let dir = self.phase_dir(phase, arm, seed);
+        let Some(found) = checkpoint::newest(&dir)? else {
+            return Err(BatteryError::File { path: dir, detail: "holds no checkpoint of the finished training".into() });
+        };
+        let mut model = self.model(arm, seed)?;
+        checkpoint::load_model(self.o, &mut model, &found)?;
+        Ok(model)
+    }
+
     /// Runs a phase unless it is done, and returns how it went.
     pub fn phase(&mut self, phase: Phase, arm: Arm, seed: u64) -> Result<Trajectory> {
         let dir = self.phase_dir(phase, arm, seed);
         let c = self.phase_config(phase).clone();
         let label = format!("{} {} seed {seed}", phase.name(), arm.name());
-        let shared = (&self.config.grpo, &self.config.sft, &self.config.evaluate, &self.config.frugality.reward);
         let layer = if phase.is_attack() { Some(self.probe_layer()?) } else { None };
-        let key = key_of(&(self.arm_key(arm, seed)?, phase.name(), &c, shared, layer))?;
+        let key = self.phase_key(phase, arm, seed, layer)?;
         if let Some(cell) = self.folder.begin(&label, &key, dir.join("ended.json").exists())? {
             make_dir(&dir.join("checks"))?;
             let ended = self.run_phase(phase, arm, seed, &c, &label, &dir, layer)?;
@@ -266,6 +300,8 @@ impl<O: Ops> Lab<'_, O> {
                 prompts_per_step: c.prompts_per_step,
                 num_generations: c.num_generations,
                 beta: if anchor.is_some() { c.beta } else { 0.0 },
+                temperature: c.temperature.unwrap_or(self.config.grpo.temperature),
+                top_p: c.top_p.unwrap_or(self.config.grpo.top_p),
                 seed,
                 ..self.config.grpo.clone()
             };

@@ -20,6 +20,11 @@ pub struct PhaseConfig {
     /// Weight of the KL term, where there is an anchor.
     pub beta: f64,
     pub learning_rate: f64,
+    /// Sampling of the rollouts; left out: as in `[grpo]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top_p: Option<f64>,
 }
 
 impl Default for PhaseConfig {
@@ -33,6 +38,8 @@ impl Default for PhaseConfig {
             num_generations: 4,
             beta: 0.05,
             learning_rate: 1e-5,
+            temperature: None,
+            top_p: None,
         }
     }
 }
@@ -59,6 +66,12 @@ impl PhaseConfig {
             return Err(BatteryError::Refused(format!(
                 "{table}: beta = {} and learning_rate = {}: at least 0 and above 0 are needed",
                 self.beta, self.learning_rate
+            )));
+        }
+        let (t, p) = (self.temperature.unwrap_or(1.0), self.top_p.unwrap_or(1.0));
+        if !(t > 0.0 && t.is_finite() && p > 0.0 && p <= 1.0) {
+            return Err(BatteryError::Refused(format!(
+                "{table}: temperature = {t} and top_p = {p}: above 0, and top_p at most 1, are needed"
             )));
         }
         Ok(())

@@ -9,9 +9,10 @@ use super::config::{Anchor, Arm};
 use super::environment::{Speech, neutral};
 use super::error::Result;
 use super::lab::Lab;
+use super::phase::Mapping;
 use super::phases::PhaseConfig;
 use super::rules::Rules;
-use super::{test04_counter, test05_anchors, test06_steering, test07_cue};
+use super::{test02_monitoring, test04_counter, test05_anchors, test06_steering, test07_cue};
 use crate::domain::{Domain, Split};
 use crate::generate::{GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
@@ -111,6 +112,14 @@ impl<O: Ops> Lab<'_, O> {
                 cells.push((format!("train {} seed {seed}", arm.name()), work));
             }
         }
+        for &seed in &c.seeds {
+            for dose in self.doses() {
+                let label = format!("sweep {} seed {seed}", dose.label());
+                let one = step(c.grpo.prompts_per_step, c.grpo.num_generations, c.anchor != Anchor::None);
+                cells.push((format!("train {label}"), times(one, c.run.max_steps as f64)));
+                cells.push((label, rows(test.len(), 1, per_item)));
+            }
+        }
         let conditions = self.domain.cues().conditions().len();
         for (number, id) in (1u32..=8).map(|n| (n, super::run::test_id(n))) {
             if !self.needed(number) {
@@ -124,6 +133,14 @@ impl<O: Ops> Lab<'_, O> {
                             let prompts = if number == 1 { 1 } else { conditions * per_item };
                             let name = format!("tests/{id}/{}/seed-{seed}", arm.name());
                             cells.push((name, rows(test.len(), prompts, asked * per_item)));
+                        }
+                        if number == 2 && c.tests.contains(&7) {
+                            // The positive control: a training of test 7, measured as the arms are.
+                            let phase = test07_cue::phase(Mapping::Watched);
+                            self.planned_phase(&mut cells, phase, Arm::Control, seed, &c.cue, &step, &rows);
+                            let prompts = test02_monitoring::CONTRASTED.len() * per_item;
+                            let name = format!("tests/{id}/positive-control/seed-{seed}");
+                            cells.push((name, rows(test.len(), prompts, prompts)));
                         }
                     }
                     4 => {

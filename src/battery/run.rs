@@ -9,7 +9,7 @@ use super::config::{Anchor, Arm, BatteryConfig};
 use super::environment::{Speech, neutral};
 use super::error::{BatteryError, Result};
 use super::evaluate::{self, Wordings};
-use super::folder::{Folder, make_dir, write_json, write_text};
+use super::folder::{Folder, key_of, make_dir, write_json, write_text};
 use super::lab::{Lab, domain_of, longest};
 use super::phase::{Mapping, Trajectory};
 use super::plan::Plan;
@@ -47,6 +47,9 @@ pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn
         for &arm in &config.arms {
             lab.train_arm(arm, seed)?;
         }
+    }
+    if config.sweep.is_some() {
+        lab.sweep()?;
     }
     let mut results = Vec::new();
     for &test in &config.tests {
@@ -279,18 +282,37 @@ impl<O: Ops> Lab<'_, O> {
         if !self.config.tests.contains(&7) {
             return Ok(None);
         }
-        let runs = self.cue_runs(&[Arm::Control])?;
-        let last: Vec<Row> = runs
-            .iter()
-            .filter(|(m, _)| *m == Mapping::Watched)
-            .filter_map(|(_, t)| t.checks.last())
-            .flat_map(|c| c.rows.iter().cloned())
-            .collect();
-        match test02_monitoring::detects(&last, Arm::Control.name(), context) {
+        let mut rows = Vec::new();
+        for seed in self.config.seeds.clone() {
+            rows.extend(self.positive_control(seed)?);
+        }
+        match test02_monitoring::detects(&rows, Arm::Control.name(), context) {
             // Nothing that varies is nothing that was detected.
             Err(BatteryError::Stats(_)) => Ok(Some(false)),
             found => found.map(Some),
         }
+    }
+
+    /// Rows of test 2's items, cues and samples by control after cue training (watched: short): a cell, kept as
+    /// `tests/02-monitoring/positive-control/seed-<s>.jsonl`.
+    fn positive_control(&mut self, seed: u64) -> Result<Vec<Row>> {
+        let (phase, arm) = (test07_cue::phase(Mapping::Watched), Arm::Control);
+        self.phase(phase, arm, seed)?;
+        let dir = self.dir().join("tests").join(test02_monitoring::ID).join("positive-control");
+        let path = dir.join(format!("seed-{seed}.jsonl"));
+        let key = key_of(&(self.phase_key(phase, arm, seed, None)?, &self.config.evaluate))?;
+        let name = format!("tests/{}/positive-control/seed-{seed}", test02_monitoring::ID);
+        if let Some(cell) = self.folder.begin(&name, &key, path.exists())? {
+            make_dir(&dir)?;
+            let items = self.domain_items(Split::Test);
+            let model = self.phase_model(phase, arm, seed)?;
+            let (label, config) = (format!("test 2, cue-trained control, seed {seed}"), self.config);
+            let (conditions, all) = (test02_monitoring::CONTRASTED, evaluate::Wordings::All);
+            let made = self.evaluate(&model, &label, arm, seed, 2, &items, &conditions, all, &config.evaluate)?;
+            rows::write(&path, &made)?;
+            self.folder.finish(cell)?;
+        }
+        rows::read(&path)
     }
 
     /// The block that steering and the probes of counter-training use: where the value arm's probe of test 3 is best. It is

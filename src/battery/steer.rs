@@ -49,8 +49,9 @@ impl<O: Ops> Lab<'_, O> {
                 None => direction(&probed.activations, layer, &probed.log_tokens, &families),
             };
             if let Some(own) = own {
-                let measured = self.measure(&mut steered, &own, &items, seed)?;
+                let (measured, random) = self.measure(&mut steered, &own, &items, seed)?;
                 rows::write(&path.with_extension("jsonl"), &measured)?;
+                rows::write(&path.with_extension("random.jsonl"), &random)?;
                 steered.direction = own;
             }
             write_json(&path, &steered)?;
@@ -59,9 +60,9 @@ impl<O: Ops> Lab<'_, O> {
         read_json(&path)
     }
 
-    /// Fills in doses and random slopes; returns the rows of the own direction.
-    fn measure(&self, s: &mut Steered, own: &[f32], items: &[Item], seed: u64) -> Result<Vec<Row>> {
-        let mut kept = Vec::new();
+    /// Fills in doses and random slopes; returns the rows of the own direction, and what each random one did.
+    fn measure(&self, s: &mut Steered, own: &[f32], items: &[Item], seed: u64) -> Result<(Vec<Row>, Vec<Random>)> {
+        let (mut kept, mut random) = (Vec::new(), Vec::new());
         let c = &self.config.steer;
         let model = self.model(s.arm, s.seed)?;
         let mut doses: Vec<f64> = c.doses.iter().copied().chain([0.0]).collect();
@@ -77,26 +78,38 @@ impl<O: Ops> Lab<'_, O> {
             self.reporter.borrow_mut().progress(&format!("steer {}", s.arm.name()), i + 1, doses.len());
         }
         let range = s.preserving(Rules::built_in()?.numbers.keeps_accuracy);
-        let (Some(&low), Some(&high)) = (range.first(), range.last()) else { return Ok(kept) };
+        let (Some(&low), Some(&high)) = (range.first(), range.last()) else {
+            return Ok((kept, random));
+        };
         if low == high {
-            return Ok(kept);
+            return Ok((kept, random));
         }
         let label = format!("steer {}, random directions", s.arm.name());
         let all: Vec<u64> = (0..c.random_directions as u64).collect();
         let (arm, hidden) = (s.arm, own.len());
         for chunk in all.chunks(16) {
-            let slopes = self.o.each_strand(chunk.to_vec(), |index| -> Result<f64> {
+            let measured = self.o.each_strand(chunk.to_vec(), |index| -> Result<Random> {
                 let v = random_direction(hidden, seed, index);
-                let at = |dose| Ok(dosed(dose, &bench.rows(&model, layer, &v, dose, rms, items, arm)?));
-                let ends: [Result<Dosed>; 2] = [at(low), at(high)];
-                let [low, high] = ends;
-                Ok(slope_between(&low?, &high?))
+                let at = |dose| -> Result<Dosed> {
+                    Ok(dosed(dose, &bench.rows(&model, layer, &v, dose, rms, items, arm)?))
+                };
+                Ok(Random { index, ends: [at(low)?, at(high)?] })
             });
-            s.random.extend(slopes.into_iter().collect::<Result<Vec<_>>>()?);
-            self.reporter.borrow_mut().progress(&label, s.random.len(), all.len());
+            random.extend(measured.into_iter().collect::<Result<Vec<_>>>()?);
+            self.reporter.borrow_mut().progress(&label, random.len(), all.len());
         }
-        Ok(kept)
+        s.random = random.iter().map(|r| slope_between(&r.ends[0], &r.ends[1])).collect();
+        Ok((kept, random))
     }
+}
+
+/// One line of `cells/<arm>-seed-<s>.random.jsonl`: greedy answers along a random direction, at the ends of the doses that keep the
+/// accuracy.
+#[derive(serde::Serialize)]
+struct Random {
+    /// The direction is [`random_direction`] of the seed and this number.
+    index: u64,
+    ends: [Dosed; 2],
 }
 
 /// What a measurement needs and threads may share.

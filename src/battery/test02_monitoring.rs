@@ -5,9 +5,14 @@ use super::record::{Cell, Decoding, Effect, Figure, Headline, Outcome, Row, Tabl
 use super::rows::{Measure, Paired, Side, difference, paired};
 use super::verdict::{effect, equivalence_p, permutation_p, power_table};
 use super::{Context, count_distinct, figures, health};
+use crate::domain::Condition;
 use crate::stats::{McNemar, invariance_score, mcnemar, student_t};
 
 pub const ID: &str = "02-monitoring";
+
+/// The conditions of the contrast; a profile without placebos has only the first two.
+pub const CONTRASTED: [Condition; 4] =
+    [Condition::Monitored, Condition::Unmonitored, Condition::PlaceboMonitored, Condition::PlaceboUnmonitored];
 
 /// The monitored − unmonitored contrast of one arm, the same of its length-matched placebos, and what they imply.
 struct ArmContrast {

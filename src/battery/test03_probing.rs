@@ -9,6 +9,7 @@ use super::phases::ProbeConfig;
 use super::record::{
     Cell, Decoding, Effect, Figure, Headline, LinePanel, NullBand, Outcome, Row, Series, Table, TestResult, Verdict,
 };
+use super::verdict::power_of_intervals;
 use super::{Context, health};
 use crate::stats::{
     BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
@@ -232,6 +233,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         Some(reason) => (super::not_tested(reason), Vec::new()),
         None => super::settled(judge())?,
     };
+    let power = power_of_intervals(&effects, design.prompts, &ctx.statistics);
     let result = TestResult {
         number: 3,
         id: ID.into(),
@@ -249,7 +251,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         health: checks,
         figures: vec![figure(&skills, band)],
         rows_of: Some("01-generalisation".into()),
-        power: None,
+        power,
         key: ctx.key.clone(),
     };
     Ok(result)

@@ -8,6 +8,7 @@ use super::record::{
     TestResult, Verdict,
 };
 use super::trajectory::{Point, alive, break_index, dose, frozen_accuracy, points, survival};
+use super::verdict::power_of_survival;
 use super::{Context, count_distinct, health};
 use crate::stats::{
     Features, LinearFit, StatsError, auroc, kaplan_meier, log_rank, logistic, quantile, study_folds, study_probe,
@@ -63,9 +64,20 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         health: checks,
         figures: figures(attacks, ctx)?,
         rows_of: None,
-        power: None,
+        power: power_of_survival(&compared(&rl, ctx), &ctx.statistics),
         key: ctx.key.clone(),
     })
+}
+
+/// Value against control and value-sft: seeds and breaks of each pair.
+fn compared(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Vec<(String, usize, usize)> {
+    let of = |arm: Arm| rl.iter().filter(move |(t, _)| t.arm == arm);
+    let breaks = |arm: Arm| of(arm).filter(|(_, p)| survival(p, &ctx.rules).1).count();
+    let against = |arm: Arm| {
+        let name = format!("break under the RL attack, value against {}", arm.name());
+        (of(arm).count() > 0).then(|| (name, ctx.seeds.len(), breaks(Arm::Value) + breaks(arm)))
+    };
+    [Arm::Control, Arm::ValueSft].into_iter().filter_map(against).collect()
 }
 
 fn decide(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Result<Verdict> {

@@ -11,7 +11,7 @@ use super::record::{
     Cell, DosePanel, Effect, Figure, Headline, Outcome, Reference, Series, Table, TestResult, Verdict,
 };
 use super::rows::Paired;
-use super::verdict::effect;
+use super::verdict::{effect, power_of_intervals};
 use super::{Context, health};
 use crate::stats::{BootstrapInterval, against_random, cluster_codes, dose_response};
 
@@ -154,6 +154,8 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
         Some(reason) => (super::not_tested(reason), Vec::new()),
         None => super::settled(decide(&of(Arm::Value), &of(Arm::Control), ctx))?,
     };
+    let n_prompts = steered.first().map_or(0, |s| cluster_codes(&s.canonical).iter().max().map_or(0, |m| m + 1));
+    let power = power_of_intervals(&effects, n_prompts, &ctx.statistics);
     Ok(TestResult {
         number: 6,
         id: ID.into(),
@@ -164,13 +166,13 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
         verdict,
         effects,
         n_items: items,
-        n_prompts: steered.first().map_or(0, |s| cluster_codes(&s.canonical).iter().max().map_or(0, |m| m + 1)),
+        n_prompts,
         n_rows: steered.iter().map(|s| s.doses.len() * s.items.len()).sum(),
         n_seeds: ctx.seeds.len(),
         health: checks,
         figures: figures(steered, ctx),
         rows_of: None,
-        power: None,
+        power,
         key: ctx.key.clone(),
     })
 }

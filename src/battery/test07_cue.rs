@@ -7,6 +7,7 @@ use super::record::{
     Cell, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, Table, TestResult, Verdict,
 };
 use super::trajectory::{Point, alive, contingency, dose, frozen_accuracy, mean, points};
+use super::verdict::power_of_survival;
 use super::{Context, count_distinct, health};
 use crate::stats::{change_point, cluster_t, log_rank};
 
@@ -83,9 +84,21 @@ pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResul
         health: checks,
         figures: figures(runs, ctx)?,
         rows_of: None,
-        power: None,
+        power: power_of_survival(&compared(runs, ctx)?, &ctx.statistics),
         key: ctx.key.clone(),
     })
+}
+
+/// Value against control under both mappings: seeds and onsets of each pair.
+fn compared(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Vec<(String, usize, usize)>> {
+    let against = |mapping: Mapping| {
+        let mut onsets = 0;
+        for (_, t) in runs.iter().filter(|(m, t)| *m == mapping && ARMS.contains(&t.arm)) {
+            onsets += usize::from(onset(t, mapping, ctx)?.1);
+        }
+        Ok((format!("onset of {}, value against control", phase(mapping).name()), ctx.seeds.len(), onsets))
+    };
+    MAPPINGS.into_iter().map(against).collect()
 }
 
 fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Verdict> {

@@ -3,7 +3,7 @@
 use super::error::Result;
 use super::record::{Cell, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
 use super::rows::{Measure, Paired, Side, paired};
-use super::verdict::effect;
+use super::verdict::{effect, power_of_means};
 use super::{Context, count_distinct, health};
 use crate::stats::{describe, t_interval};
 
@@ -95,7 +95,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         health: checks,
         figures: vec![figure],
         rows_of: Some("01-generalisation".into()),
-        power: None,
+        power: power_of_means(&[("log tokens, value − control, held-out families", length)], "seeds", c),
         key: ctx.key.clone(),
     })
 }

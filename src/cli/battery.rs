@@ -20,10 +20,12 @@ use crate::report;
 use crate::train::run::Observer;
 
 /// Configurations compiled into the program: `probity battery tiny` needs no file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("tiny", include_str!("../../configs/tiny.toml")),
     ("tiny-seeds", include_str!("../../configs/tiny-seeds.toml")),
+    ("alpha-sweep", include_str!("../../configs/alpha-sweep.toml")),
     ("qwen2-0.5b", include_str!("../../configs/qwen2-0.5b.toml")),
+    ("paper", include_str!("../../configs/paper.toml")),
 ];
 
 /// Options of `probity battery`.
@@ -41,7 +43,7 @@ pub struct Args {
     #[arg(long)]
     model: Option<String>,
     /// Seeds instead of the configuration's
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, alias = "seed", value_delimiter = ',')]
     seeds: Option<Vec<u64>>,
     /// Tests instead of the configuration's, e.g. 1,4
     #[arg(long, value_delimiter = ',')]
@@ -49,6 +51,9 @@ pub struct Args {
     /// Arms instead of the configuration's: control, value, value-sft, prompted, opposite (base is always there)
     #[arg(long, value_delimiter = ',')]
     arms: Option<Vec<String>>,
+    /// Weight of the value term instead of the configuration's
+    #[arg(long, allow_negative_numbers = true)]
+    alpha: Option<f64>,
     /// Print cells, estimated time and memory, attractor tables and what each test could show; train nothing
     #[arg(long)]
     plan: bool,
@@ -83,6 +88,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     }
     if let Some(s) = args.seeds {
         config.seeds = s;
+    }
+    if let Some(alpha) = args.alpha {
+        config.frugality.reward.alpha = alpha;
     }
     if let Some(t) = args.tests {
         config.tests = t;
@@ -300,6 +308,9 @@ mod tests {
         }
         let (one, mut three) = (read_config("tiny").unwrap(), read_config("tiny-seeds").unwrap());
         assert_eq!(three.seeds.len(), 3);
+        let sweep = read_config("alpha-sweep").unwrap();
+        let asked = |c: &BatteryConfig| (c.frugality.clone(), c.grpo.clone(), c.run.clone(), c.optim.clone());
+        assert_eq!(asked(&sweep), asked(&one));
         (three.name, three.seeds, three.notes) = (one.name.clone(), one.seeds.clone(), one.notes.clone());
         assert_eq!(one, three);
         let pretrain: crate::battery::pretrain::PretrainConfig =

@@ -71,6 +71,45 @@ pub fn attractor_table(
     rows
 }
 
+/// Name of the policy that does under each cue what that cue's reward is meant for.
+pub const AS_REWARDED: &str = "as each cue rewards";
+
+/// The table of a reward that depends on the cue: every policy's mean over the cues' own tables, as it earns when it ignores the cue.
+/// Where the intended policies differ, the intended one is to follow the cue ([`AS_REWARDED`]).
+pub fn mixed(tables: &[Vec<AttractorRow>]) -> Vec<AttractorRow> {
+    let n = tables.len().max(1) as f64;
+    let mean = |policy: &'static str, rows: &[&AttractorRow]| {
+        let of = |f: fn(&AttractorRow) -> f64| rows.iter().map(|r| f(r)).sum::<f64>() / n;
+        AttractorRow {
+            policy,
+            reward: of(|r| r.reward),
+            accuracy: of(|r| r.accuracy),
+            parsed: of(|r| r.parsed),
+            tokens: of(|r| r.tokens),
+            intended: rows.iter().all(|r| r.intended),
+            degenerate: rows.iter().any(|r| r.degenerate),
+        }
+    };
+    let mut rows: Vec<AttractorRow> = tables
+        .first()
+        .into_iter()
+        .flatten()
+        .map(|first| {
+            let same: Vec<&AttractorRow> =
+                tables.iter().filter_map(|t| t.iter().find(|r| r.policy == first.policy)).collect();
+            mean(first.policy, &same)
+        })
+        .collect();
+    if !rows.iter().any(|r| r.intended) {
+        let intended: Vec<&AttractorRow> = tables.iter().filter_map(|t| t.iter().find(|r| r.intended)).collect();
+        if intended.len() == tables.len() && !intended.is_empty() {
+            rows.push(mean(AS_REWARDED, &intended));
+        }
+    }
+    rows.sort_by(|a, b| b.intended.cmp(&a.intended).then(b.reward.total_cmp(&a.reward)));
+    rows
+}
+
 /// Why training must not start.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AttractorRefusal {
@@ -113,6 +152,24 @@ mod tests {
 
     fn row(policy: &'static str, reward: f64, intended: bool) -> AttractorRow {
         AttractorRow { policy, reward, accuracy: 0.0, parsed: 1.0, tokens: 2.0, intended, degenerate: !intended }
+    }
+
+    #[test]
+    fn a_reward_that_depends_on_the_cue_is_for_following_it() {
+        let watched = vec![row("truth", 1.0, true), row("wrong", 0.0, false), row("constant", 0.2, false)];
+        let unwatched = vec![row("wrong", 1.0, true), row("constant", 0.8, false), row("truth", 0.0, false)];
+        let rows = mixed(&[watched.clone(), unwatched]);
+        let find = |name: &str| rows.iter().find(|r| r.policy == name).unwrap();
+        assert_eq!((rows[0].policy, rows[0].reward), (AS_REWARDED, 1.0));
+        assert!(rows[0].intended && !rows[0].degenerate && rows.iter().filter(|r| r.intended).count() == 1);
+        assert_eq!((find("truth").reward, find("wrong").reward, find("constant").reward), (0.5, 0.5, 0.5));
+        assert_eq!(refuse_attractors(&rows, 0.4), Ok(()));
+        // A start model that earns nothing is nearer to the constant than to the intended policy.
+        assert!(matches!(refuse_attractors(&rows, -0.2), Err(AttractorRefusal::TooClose { .. })));
+        // One reward under both cues is that reward.
+        let same = mixed(&[watched.clone(), watched.clone()]);
+        assert_eq!(same.iter().map(|r| r.policy).collect::<Vec<_>>(), ["truth", "constant", "wrong"]);
+        assert!(same[0].intended && mixed(&[]).is_empty());
     }
 
     #[test]

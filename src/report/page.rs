@@ -108,6 +108,7 @@ pub fn build(run: &Run, budget: Budget) -> Page {
     for test in &run.tests {
         body.push_str(&sections::test(run, test, &mut files));
     }
+    body.push_str(&sections::dose(run, &mut files));
     body.push_str(&sections::training(run, &mut files));
     body.push_str(&sections::all_effects(run, &mut files));
     body.push_str(&transcripts::html(run, budget));
@@ -138,6 +139,9 @@ fn domain(name: &str) -> String {
 fn answer(run: &Run) -> String {
     let outcomes: Vec<Outcome> = run.tests.iter().filter_map(|t| Some(t.result.as_ref()?.verdict.outcome)).collect();
     let n = outcomes.len();
+    if let (true, Some(s)) = (run.tests.is_empty(), &run.sweep) {
+        return s.summary.trim_end_matches('.').to_string();
+    }
     let count = |o: Outcome| outcomes.iter().filter(|x| **x == o).count();
     let (s, r) = (count(Outcome::Supports), count(Outcome::Refutes));
     let (i, x) = (count(Outcome::Inconclusive), count(Outcome::NotTested));
@@ -254,6 +258,9 @@ fn navigation(run: &Run) -> String {
     );
     for t in &run.tests {
         out.push_str(&format!("<a href=\"#test-{}\">{}</a>", slug(&t.id), escape(&test_title(t))));
+    }
+    if run.sweep.is_some() {
+        out.push_str("<a href=\"#dose\">Dose of the value term</a>");
     }
     for (id, name) in [
         ("training", "Training"),

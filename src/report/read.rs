@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use crate::battery::record::{Manifest, Row, TestResult, sha256_hex};
+use crate::battery::sweep::{self, SweepResult};
 
 use super::ReportError;
 
@@ -19,6 +20,8 @@ pub struct Run {
     /// In order of their folder names; tests that the manifest plans and that have no folder are here too.
     pub tests: Vec<TestFolder>,
     pub curves: Vec<Curve>,
+    /// `sweep/result.json`, where the run has one.
+    pub sweep: Option<SweepResult>,
     /// Pieces that are not there, or not used, in words.
     pub remarks: Vec<String>,
 }
@@ -91,11 +94,17 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
     }
     let order = |arm: &str| manifest.arms.iter().position(|a| a == arm);
     curves.sort_by_key(|c| (order(&c.arm), c.seed.parse::<u64>().unwrap_or(u64::MAX)));
-    if curves.is_empty() {
+    if curves.is_empty() && !tests.is_empty() {
         remarks
             .push("No training log (train/<arm>/seed-<s>/metrics.jsonl): learning curves are not shown.".to_string());
     }
-    Ok(Run { dir: dir.to_path_buf(), manifest, config, tests, curves, remarks })
+    let path = dir.join(sweep::ID).join("result.json");
+    let sweep: Option<SweepResult> = if path.is_file() { Some(json(&path)?) } else { None };
+    if let Some(s) = sweep.as_ref().filter(|s| s.key != manifest.key()) {
+        let detail = format!("the sweep has the key {}, the manifest gives {}", s.key, manifest.key());
+        return Err(ReportError::Mixed { a: path, b: manifest_path, detail });
+    }
+    Ok(Run { dir: dir.to_path_buf(), manifest, config, tests, curves, sweep, remarks })
 }
 
 fn config(

@@ -101,6 +101,27 @@ pub fn training(run: &Run, files: &mut Files) -> String {
     out
 }
 
+/// Length and accuracy by the weight of the value term, where the run has a sweep.
+pub fn dose(run: &Run, files: &mut Files) -> String {
+    let Some(s) = &run.sweep else { return String::new() };
+    let mut out = format!(
+        "<section id=\"dose\"><h2>Dose of the value term</h2><p class=\"question\">How much shorter does training make the answers as \
+         the value term weighs more, and does the loss decide that instead?</p><p>{}</p>",
+        escape(&s.summary)
+    );
+    for f in &s.figures {
+        out.push_str(&files.figure("sweep", figures::draw(f)));
+    }
+    out.push_str(&files.table("sweep", &s.table));
+    out.push_str(&format!(
+        "<p class=\"note\">{} of {} in <code>sweep/items.jsonl</code>; each difference is paired by item, with a 95\u{202f}% interval \
+         over distinct prompts (and seeds, where there are several). No verdict rests on this section.</p></section>",
+        number::plural(s.n_rows, "row", "rows"),
+        number::plural(s.n_seeds, "seed", "seeds")
+    ));
+    out
+}
+
 /// Every effect of every test, grouped by test, with one axis for each unit.
 pub fn all_effects(run: &Run, files: &mut Files) -> String {
     let mut facets: Vec<forest::Facet> = Vec::new();

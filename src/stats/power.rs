@@ -2,7 +2,7 @@
 
 use statrs::function::gamma::ln_gamma;
 
-use super::dist::{binomial_cdf, binomial_pmf, normal_sf, t_quantile};
+use super::dist::{binomial_cdf, binomial_pmf, normal_quantile, normal_sf, t_quantile};
 use super::paired::{McNemar, McNemarP};
 use super::{Result, StatsError, check_finite, check_open_unit};
 
@@ -59,6 +59,33 @@ pub fn power_paired_t(n: u64, dz: f64, alpha: f64) -> Result<f64> {
     let shift = dz.abs() * (n as f64).sqrt();
     let critical = t_quantile(1.0 - alpha / 2.0, df);
     Ok(over_sd(df, |s| normal_sf(critical * s - shift) + normal_sf(critical * s + shift)))
+}
+
+/// Smallest effect that a two-sided z test finds with `power`, given the standard error of its estimate:
+/// (z(1 − α/2) + z(power)) · SE.
+///
+/// # Errors
+/// A standard error not above 0; alpha or power outside (0, 1).
+pub fn detectable_effect(standard_error: f64, alpha: f64, power: f64) -> Result<f64> {
+    check_finite("standard error", &[standard_error])?;
+    check_open_unit("alpha", alpha)?;
+    check_open_unit("power", power)?;
+    if standard_error <= 0.0 {
+        return Err(StatsError::OutOfRange { what: "standard error", value: standard_error, allowed: "above 0" });
+    }
+    Ok((normal_quantile(1.0 - alpha / 2.0) + normal_quantile(power)) * standard_error)
+}
+
+/// Smallest hazard ratio that a log-rank test of two groups of one size finds with `power`: Schoenfeld (1981), where the log hazard
+/// ratio has the standard error 2 / √events.
+///
+/// # Errors
+/// No event; alpha or power outside (0, 1).
+pub fn detectable_hazard_ratio(events: u64, alpha: f64, power: f64) -> Result<f64> {
+    if events == 0 {
+        return Err(StatsError::TooFew { what: "events", n: 0, need: 1 });
+    }
+    Ok(detectable_effect(2.0 / (events as f64).sqrt(), alpha, power)?.exp())
 }
 
 /// Power of the paired TOST (t) to show |mean| < `margin`, with margin and true effect `dz` in units of the sd of the
@@ -172,4 +199,18 @@ pub fn n_for_tost(dz: f64, margin: f64, target: f64, alpha: f64) -> Result<Optio
 /// As [`power_mcnemar`]; target outside (0, 1).
 pub fn n_for_mcnemar(p_b: f64, p_c: f64, variant: McNemar, target: f64, alpha: f64) -> Result<Option<u64>> {
     search(target, |n| power_mcnemar(n, p_b, p_c, variant, alpha))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn effects_that_normal_tests_find() {
+        // SciPy: norm.ppf(.975) + norm.ppf(.8) = 2.801585218, exp(2 * that / sqrt(100)) = 1.751228.
+        assert!((detectable_effect(0.5, 0.05, 0.8).unwrap() - 1.400_792_609).abs() < 1e-8);
+        assert!((detectable_hazard_ratio(100, 0.05, 0.8).unwrap() - 1.751_228_4).abs() < 1e-6);
+        assert!(detectable_hazard_ratio(0, 0.05, 0.8).is_err() && detectable_effect(0.0, 0.05, 0.8).is_err());
+        assert!(detectable_effect(f64::NAN, 0.05, 0.8).is_err() && detectable_effect(1.0, 1.0, 0.8).is_err());
+    }
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{Result, TrainError};
 use super::run::{Ended, State, checkpoint_dir};
 use crate::model::params::{ParamSpec, Params, specs};
+use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 
 /// `trainer_state.json`.
@@ -108,6 +109,12 @@ pub fn load<O: Ops>(o: &O, state: &mut State<O>, dir: &Path) -> Result<TrainerSt
     }
     state.optimizer.step = meta.optimizer_step;
     Ok(meta)
+}
+
+/// Overwrites a model's weights with a checkpoint's.
+pub fn load_model<O: Ops>(o: &O, model: &mut Qwen2<O>, dir: &Path) -> Result<()> {
+    let names = specs(&model.config);
+    read_params(o, &names, &mut model.params, &dir.join(FILES[0]))
 }
 
 fn read_params<O: Ops>(o: &O, names: &[ParamSpec], params: &mut Params<O::T>, path: &Path) -> Result<()> {

@@ -22,6 +22,16 @@ pub enum LossType {
 }
 
 impl LossType {
+    /// TRL's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            LossType::Grpo => "grpo",
+            LossType::DrGrpo => "dr_grpo",
+            LossType::Dapo => "dapo",
+            LossType::Bnpo => "bnpo",
+        }
+    }
+
     /// Weight of one token of a sequence of `len` tokens in a step of `sequences` sequences and `tokens` tokens.
     pub fn token_weight(self, len: usize, sequences: usize, tokens: usize, max_completion_length: usize) -> f64 {
         let n = match self {
@@ -40,6 +50,17 @@ pub enum ScaleRewards {
     Group,
     Batch,
     None,
+}
+
+impl ScaleRewards {
+    /// TRL's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScaleRewards::Group => "group",
+            ScaleRewards::Batch => "batch",
+            ScaleRewards::None => "none",
+        }
+    }
 }
 
 /// Coefficients of the token loss.

@@ -1,0 +1,149 @@
+//! Attractor tables: what simple policies would earn under every reward of the run, on the prompts that will be drawn. Made before
+//! anything is trained; a reward that a degenerate policy would win is refused.
+
+use std::cell::RefCell;
+
+use super::config::{Arm, EvaluateConfig};
+use super::environment::{Speech, training_items};
+use super::error::{BatteryError, Result};
+use super::evaluate::Wordings;
+use super::folder::{key_of, make_dir, read_json, write_json};
+use super::lab::{Lab, domain_of};
+use super::phase::{Phase, TRAIN_WORDINGS};
+use super::record::{Cell, Row, Table};
+use super::{test04_counter, test05_anchors, test07_cue};
+use crate::domain::frugality::Frugality;
+use crate::domain::{
+    AttractorRow, Completion, Condition, Domain, Item, RewardKind, attractor_table, mixed_attractors, refuse_attractors,
+};
+use crate::ops::Ops;
+
+/// One reward of the run: what is paid under which cue, in equal parts.
+struct Drawn {
+    /// `value`, `attack`, `cue-watched-short`, …
+    name: String,
+    /// Weight of the value term, where it is not the configuration's.
+    alpha: Option<f64>,
+    paid: Vec<(Condition, RewardKind)>,
+}
+
+impl<O: Ops> Lab<'_, O> {
+    /// Every reward that this run trains with: the arms', those of the trainings on top of them, the sweep's.
+    fn drawn(&self) -> Vec<Drawn> {
+        let mut all: Vec<Drawn> = Vec::new();
+        for arm in &self.config.arms {
+            let Some(kind) = arm.reward() else { continue };
+            all.push(Drawn { name: arm.name().into(), alpha: None, paid: vec![(Condition::Neutral, kind)] });
+        }
+        let mut phases: Vec<Phase> = Vec::new();
+        let asked = |n: u32| self.config.tests.contains(&n);
+        if asked(4) {
+            phases.extend(test04_counter::PHASES.into_iter().filter(|p| *p != Phase::SupervisedAttack));
+        }
+        if asked(5) {
+            phases.extend(super::config::Anchor::ALL.into_iter().flat_map(test05_anchors::phases));
+        }
+        if asked(7) {
+            phases.extend(test07_cue::MAPPINGS.map(test07_cue::phase));
+        }
+        for phase in phases {
+            // The anchor is no part of the reward.
+            let name = phase.reward_name();
+            if !all.iter().any(|d| d.name == name) {
+                all.push(Drawn { name: name.into(), alpha: None, paid: phase.paid() });
+            }
+        }
+        for &alpha in self.config.sweep.iter().flat_map(|s| &s.alpha) {
+            let paid = vec![(Condition::Neutral, RewardKind::Value)];
+            all.push(Drawn { name: format!("sweep-alpha-{alpha}"), alpha: Some(alpha), paid });
+        }
+        all
+    }
+
+    /// Prints the attractor table of every reward and refuses one that a degenerate policy would win.
+    pub fn attractors(&mut self) -> Result<()> {
+        let mut tables = Vec::new();
+        for drawn in self.drawn() {
+            let path = self.dir().join("attractors").join(format!("{}.json", drawn.name));
+            let mut config = self.config.clone();
+            config.frugality.reward.alpha = drawn.alpha.unwrap_or(config.frugality.reward.alpha);
+            let key = key_of(&(self.ground(), &drawn.name, &config.frugality.reward, &config.grpo))?;
+            if let Some(cell) = self.folder.begin(&format!("attractors/{}", drawn.name), &key, path.exists())? {
+                let domain = domain_of(&config)?;
+                let start = self.start_reward(&domain, &drawn)?;
+                let speech = Speech { chat: &self.chat };
+                let failed = RefCell::new(None);
+                let count = |t: &str| speech.count(t).map_err(|e| failed.replace(Some(e))).unwrap_or_default();
+                let items = training_items(&domain);
+                let by_cue: Vec<Vec<AttractorRow>> =
+                    drawn.paid.iter().map(|(_, kind)| attractor_table(&domain, *kind, &items, &count)).collect();
+                if let Some(e) = failed.take() {
+                    return Err(e);
+                }
+                let rows = mixed_attractors(&by_cue);
+                let shown = shown(&drawn.name, start, &rows);
+                self.reporter.borrow_mut().table(&shown);
+                refuse_attractors(&rows, start)
+                    .map_err(|source| BatteryError::Attractor { arm: drawn.name.clone(), source })?;
+                make_dir(&self.dir().join("attractors"))?;
+                write_json(&path, &shown)?;
+                self.folder.finish(cell)?;
+            }
+            tables.push(read_json(&path)?);
+        }
+        self.folder.manifest.attractors = tables;
+        self.folder.save()
+    }
+
+    /// Expected reward of the base model on training items as they will be drawn: under each cue what that cue pays.
+    fn start_reward(&self, domain: &Frugality, drawn: &Drawn) -> Result<f64> {
+        let items: Vec<Item> = training_items(domain).into_iter().take(200).cloned().collect();
+        let c = &self.config.grpo;
+        let config = EvaluateConfig {
+            samples: 1,
+            greedy: false,
+            temperature: c.temperature,
+            top_p: c.top_p,
+            top_k: c.top_k,
+            max_new_tokens: c.max_completion_length,
+            ..self.config.evaluate.clone()
+        };
+        let (label, seed) = ("start model on training items", self.config.seeds[0]);
+        let conditions: Vec<Condition> = drawn.paid.iter().map(|(c, _)| *c).collect();
+        let wordings = Wordings::First(TRAIN_WORDINGS);
+        let rows = self.evaluate(&self.base()?, label, Arm::Base, seed, 0, &items, &conditions, wordings, &config)?;
+        let reward = |r: &Row| {
+            let kind = drawn.paid.iter().find(|(c, _)| c.name() == r.condition).map(|(_, k)| *k);
+            let item = items.iter().find(|i| i.id == r.item);
+            let c = Completion { text: r.text.clone(), tokens: r.n_tokens };
+            let graded = kind.zip(item).and_then(|(k, i)| domain.grade(k, i, &[c]).first().map(|g| g.reward));
+            graded.unwrap_or(0.0)
+        };
+        Ok(rows.iter().map(reward).sum::<f64>() / rows.len().max(1) as f64)
+    }
+}
+
+fn shown(name: &str, start: f64, rows: &[AttractorRow]) -> Table {
+    let columns = ["policy", "reward", "accuracy", "parsed", "tokens", "role"];
+    let mut table = Table {
+        title: format!("Attractor table, {name} (start model earns {start:.3})"),
+        columns: columns.map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for r in rows {
+        let role = match (r.intended, r.degenerate) {
+            (true, _) => "intended",
+            (_, true) => "degenerate",
+            _ => "",
+        };
+        table.rows.push(vec![
+            Cell::Text(r.policy.into()),
+            Cell::Number(r.reward),
+            Cell::Number(r.accuracy),
+            Cell::Number(r.parsed),
+            Cell::Number(r.tokens),
+            Cell::Text(role.into()),
+        ]);
+    }
+    table
+}
