@@ -213,7 +213,10 @@ impl<O: Ops> Lab<'_, O> {
     pub fn phase_model(&self, phase: Phase, arm: Arm, seed: u64) -> Result<Qwen2<O>> {
         let dir = self.phase_dir(phase, arm, seed);
         let Some(found) = checkpoint::newest(&dir)? else {
-            return Err(BatteryError::File { path: dir, detail: "holds no checkpoint of the finished training".into() });
+            return Err(BatteryError::File {
+                path: dir,
+                detail: "holds no checkpoint of the finished training".into(),
+            });
         };
         let mut model = self.model(arm, seed)?;
         checkpoint::load_model(self.o, &mut model, &found)?;

@@ -90,9 +90,8 @@ impl<O: Ops> Lab<'_, O> {
         for chunk in all.chunks(16) {
             let measured = self.o.each_strand(chunk.to_vec(), |index| -> Result<Random> {
                 let v = random_direction(hidden, seed, index);
-                let at = |dose| -> Result<Dosed> {
-                    Ok(dosed(dose, &bench.rows(&model, layer, &v, dose, rms, items, arm)?))
-                };
+                let at =
+                    |dose| -> Result<Dosed> { Ok(dosed(dose, &bench.rows(&model, layer, &v, dose, rms, items, arm)?)) };
                 Ok(Random { index, ends: [at(low)?, at(high)?] })
             });
             random.extend(measured.into_iter().collect::<Result<Vec<_>>>()?);

@@ -100,7 +100,9 @@ pub struct SweepResult {
 impl<O: Ops> Lab<'_, O> {
     pub fn doses(&self) -> Vec<Dose> {
         let sweep = self.config.sweep.iter();
-        sweep.flat_map(|s| s.losses.iter().flat_map(|&loss| s.alpha.iter().map(move |&alpha| Dose { loss, alpha }))).collect()
+        sweep
+            .flat_map(|s| s.losses.iter().flat_map(|&loss| s.alpha.iter().map(move |&alpha| Dose { loss, alpha })))
+            .collect()
     }
 
     fn dose_dir(&self, dose: Dose, seed: u64) -> PathBuf {
@@ -133,7 +135,8 @@ impl<O: Ops> Lab<'_, O> {
         let domain = domain_of(&config)?;
         let Loss { loss_type, scale_rewards } = dose.loss;
         let grpo = GrpoConfig { seed, loss_type, scale_rewards, ..config.grpo.clone() };
-        let training = key_of(&(self.ground(), &grpo, &config.run, &config.optim, &config.anchor, &config.frugality.reward))?;
+        let training =
+            key_of(&(self.ground(), &grpo, &config.run, &config.optim, &config.anchor, &config.frugality.reward))?;
         let label = format!("sweep {} seed {seed}", dose.label());
         let present = dir.join("final").join("model.safetensors").exists();
         if let Some(cell) = self.folder.begin(&format!("train {label}"), &training, present)? {
@@ -184,12 +187,10 @@ pub fn result(
 ) -> Result<SweepResult> {
     let mut alphas = alphas.to_vec();
     alphas.sort_by(f64::total_cmp);
-    let columns = ["loss", "α", "families", "log tokens against α = 0", "low", "high", "accuracy against α = 0", "low", "high"];
-    let mut table = Table {
-        title: "Dose of the value term".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows: Vec::new(),
-    };
+    let columns =
+        ["loss", "α", "families", "log tokens against α = 0", "low", "high", "accuracy against α = 0", "low", "high"];
+    let mut table =
+        Table { title: "Dose of the value term".into(), columns: columns.map(String::from).to_vec(), rows: Vec::new() };
     let panel = |y: &str, zero: &str| LinePanel {
         x_axis: "α".into(),
         y_axis: y.into(),
@@ -263,7 +264,10 @@ fn course(effects: &[(f64, f64)]) -> String {
     let (Some(first), Some(last)) = (above.first(), above.last()) else { return "no dose above 0".into() };
     let mut text = format!("{} at α = {}, {} at α = {}", percent(first.1), first.0, percent(last.1), last.0);
     if first.0 < last.0 && last.1 != 0.0 && first.1 / last.1 >= 0.0 {
-        text.push_str(&format!(" (the smallest dose has {:.0} % of the largest one's effect)", 100.0 * first.1 / last.1));
+        text.push_str(&format!(
+            " (the smallest dose has {:.0} % of the largest one's effect)",
+            100.0 * first.1 / last.1
+        ));
     }
     text
 }
@@ -314,7 +318,8 @@ mod tests {
 
     #[test]
     fn sweeps_that_compare_nothing_are_refused() {
-        let sweep = |alpha: &[f64], losses: &[Loss]| SweepConfig { alpha: alpha.to_vec(), losses: losses.to_vec() }.check();
+        let sweep =
+            |alpha: &[f64], losses: &[Loss]| SweepConfig { alpha: alpha.to_vec(), losses: losses.to_vec() }.check();
         assert!(sweep(&[0.0, 0.3], &LOSSES).is_ok());
         for alpha in [&[0.1, 0.3][..], &[0.0], &[0.0, 0.3, 0.3], &[0.0, f64::NAN], &[0.0, -1.0], &[]] {
             assert!(sweep(alpha, &LOSSES).is_err(), "{alpha:?}");

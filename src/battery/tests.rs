@@ -123,7 +123,8 @@ fn config(dir: &Path) -> BatteryConfig {
          [faking]\nmax_steps = 2\ncheck_every = 2\nitems = 8\nsamples = 1\nnum_generations = 2\n\
          [probe]\npermutations = 99\nfolds = 3\n\
          [steer]\nrandom_directions = 3\nitems = 8\n\
-         [statistics]\nresamples = 199\n",
+         [statistics]\nresamples = 199\n\
+         [sweep]\nalpha = [0.0, 0.5]\nlosses = [{{ loss_type = \"grpo\", scale_rewards = \"group\" }}]\n",
         dir.join("model").to_string_lossy()
     );
     toml::from_str(&text).unwrap()
@@ -155,13 +156,24 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
         Source::open(&made.to_string_lossy()).unwrap();
         assert!(made.join("tokenizer.json").exists() && made.join("generation_config.json").exists());
     }
-    let page = crate::report::write(&first).unwrap();
-    assert!(std::fs::metadata(page).unwrap().len() > 10_000);
+    let page = String::from_utf8(read(&crate::report::write(&first).unwrap())).unwrap();
+    assert!(page.len() > 10_000 && page.contains("id=\"dose\"") && first.join("figures/sweep-dose.csv").exists());
+    let lines = |path: &str| String::from_utf8(read(&first.join(path))).unwrap().lines().count();
+    assert_eq!(lines("sweep/items.jsonl"), 2 * 16 * 3);
+    assert_eq!(lines("tests/02-monitoring/positive-control/seed-42.jsonl"), 4 * 16 * 3);
+    // Every reward that is trained with has its attractor table, those that depend on the cue included.
+    let manifest: Manifest = serde_json::from_slice(&read(&first.join("manifest.json"))).unwrap();
+    let tables: Vec<&str> = manifest.attractors.iter().filter_map(|t| t.title.split(['(', ',']).nth(1)).collect();
+    let names = ["control", "value", "opposite", "attack", "cue-watched-short", "faking", "cue-unwatched-short"];
+    let sweep = ["sweep-alpha-0", "sweep-alpha-0.5"];
+    assert_eq!(tables.iter().map(|t| t.trim()).collect::<Vec<_>>(), [&names[..], &sweep].concat());
 
     // The same run, interrupted after the first arm and inside the first test: the same rows.
     run(&o, &c, &second, &mut Silent).unwrap();
     for gone in [
         "tests",
+        "sweep/grpo-group/alpha-0.5/seed-42/items.jsonl",
+        "sweep/grpo-group/alpha-0/seed-42/final",
         "train/value",
         "phases/attack-start/value",
         "phases/cue-watched-short-none/control/seed-42/ended.json",
@@ -170,6 +182,9 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
         if path.is_dir() { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
     }
     run(&o, &c, &second, &mut Silent).unwrap();
+    for file in ["sweep/items.jsonl", "sweep/result.json"] {
+        assert!(read(&first.join(file)) == read(&second.join(file)), "{file} differs");
+    }
     for r in &results {
         let of = |d: &Path, file: &str| read(&d.join("tests").join(&r.id).join(file));
         assert!(of(&first, "result.json") == of(&second, "result.json"), "{}/result.json differs", r.id);
@@ -224,6 +239,9 @@ fn configurations_that_cannot_run_are_refused() {
     };
     refused(&|c| c.anchor = Anchor::None, "needs anchor");
     refused(&|c| c.tests = vec![9], "tests: 9");
+    refused(&|c| c.sweep.as_mut().unwrap().alpha = vec![0.3], "sweep.alpha");
+    refused(&|c| (c.tests, c.sweep) = (Vec::new(), None), "must not be empty");
+    refused(&|c| c.cue.temperature = Some(0.0), "cue: temperature");
     refused(&|c| c.arms.clear(), "arms");
     refused(&|c| c.name = "../x".into(), "name");
     refused(&|c| c.grpo.repetition_penalty = 1.1, "repetition_penalty");

@@ -4,8 +4,8 @@ use super::error::Result;
 use super::record::{Cell, Effect, Table};
 use super::rows::Paired;
 use crate::stats::{
-    BootstrapInterval, Design, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, describe,
-    detectable_effect, detectable_hazard_ratio, hierarchical_bootstrap, power_paired_t, sign_flip, smallest_p, tost_cluster_mean,
+    BootstrapInterval, Design, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, describe, detectable_effect,
+    detectable_hazard_ratio, hierarchical_bootstrap, power_paired_t, sign_flip, smallest_p, tost_cluster_mean,
 };
 
 /// Settings of the statistics, copied into the run.

@@ -134,7 +134,7 @@ pub fn refuse_attractors(rows: &[AttractorRow], start_reward: f64) -> Result<(),
     let limit = start_reward + 0.5 * (intended.reward - start_reward);
     let worst = rows.iter().filter(|r| r.degenerate).max_by(|a, b| a.reward.total_cmp(&b.reward));
     match worst {
-        Some(row) if row.reward > limit => Err(AttractorRefusal::TooClose {
+        Some(row) if row.reward > limit + 1e-9 => Err(AttractorRefusal::TooClose {
             policy: row.policy.into(),
             reward: row.reward,
             start: start_reward,

@@ -13,7 +13,9 @@ pub mod request;
 pub mod split;
 pub mod statement;
 
-pub use attractor::{AttractorRefusal, AttractorRow, PolicyRun, attractor_table, mixed as mixed_attractors, refuse_attractors};
+pub use attractor::{
+    AttractorRefusal, AttractorRow, PolicyRun, attractor_table, mixed as mixed_attractors, refuse_attractors,
+};
 pub use cue::{Condition, Cue, CueSet};
 pub use error::DomainError;
 pub use split::{Partition, Split};

@@ -55,7 +55,10 @@ pub use paired::{
     McNemar, OrderGroup, PairedTable, agreement, mainland_gart, mcnemar, newcombe_paired, tango, tango_test,
 };
 pub use permutation::{Exchange, LayerSkill, MaxStatistic, max_statistic, spearman};
-pub use power::{detectable_effect, detectable_hazard_ratio, n_for_mcnemar, n_for_paired_t, n_for_tost, power_mcnemar, power_paired_t, power_tost};
+pub use power::{
+    detectable_effect, detectable_hazard_ratio, n_for_mcnemar, n_for_paired_t, n_for_tost, power_mcnemar,
+    power_paired_t, power_tost,
+};
 pub use probe::{OutOfFold, RidgeProbe, StudyProbe, logistic_out_of_fold, study_probe};
 pub use proportions::{fisher_exact, newcombe, two_proportion_z, wilson};
 pub use ranks::{auroc, delong_compare, mann_whitney};
