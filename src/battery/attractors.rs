@@ -17,6 +17,7 @@ use crate::domain::{
     AttractorRow, Completion, Condition, Domain, Item, RewardKind, attractor_table, mixed_attractors, refuse_attractors,
 };
 use crate::ops::Ops;
+use crate::train::grpo::prompt_at;
 
 /// One reward of the run: what is paid under which cue, in equal parts.
 struct Drawn {
@@ -25,15 +26,19 @@ struct Drawn {
     /// Weight of the value term, where it is not the configuration's.
     alpha: Option<f64>,
     paid: Vec<(Condition, RewardKind)>,
+    /// Prompts that a training draws.
+    draws: u64,
 }
 
 impl<O: Ops> Lab<'_, O> {
     /// Every reward that this run trains with: the arms', those of the trainings on top of them, the sweep's.
     fn drawn(&self) -> Vec<Drawn> {
         let mut all: Vec<Drawn> = Vec::new();
-        for arm in &self.config.arms {
+        let c = self.config;
+        let draws = c.run.max_steps * c.grpo.prompts_per_step as u64;
+        for arm in &c.arms {
             let Some(kind) = arm.reward() else { continue };
-            all.push(Drawn { name: arm.name().into(), alpha: None, paid: vec![(Condition::Neutral, kind)] });
+            all.push(Drawn { name: arm.name().into(), alpha: None, paid: vec![(Condition::Neutral, kind)], draws });
         }
         let mut phases: Vec<Phase> = Vec::new();
         let asked = |n: u32| self.config.tests.contains(&n);
@@ -50,12 +55,14 @@ impl<O: Ops> Lab<'_, O> {
             // The anchor is no part of the reward.
             let name = phase.reward_name();
             if !all.iter().any(|d| d.name == name) {
-                all.push(Drawn { name: name.into(), alpha: None, paid: phase.paid() });
+                let p = self.phase_config(phase);
+                let draws = p.max_steps * p.prompts_per_step as u64;
+                all.push(Drawn { name: name.into(), alpha: None, paid: phase.paid(), draws });
             }
         }
         for &alpha in self.config.sweep.iter().flat_map(|s| &s.alpha) {
             let paid = vec![(Condition::Neutral, RewardKind::Value)];
-            all.push(Drawn { name: format!("sweep-alpha-{alpha}"), alpha: Some(alpha), paid });
+            all.push(Drawn { name: format!("sweep-alpha-{alpha}"), alpha: Some(alpha), paid, draws });
         }
         all
     }
@@ -70,18 +77,18 @@ impl<O: Ops> Lab<'_, O> {
             let key = key_of(&(self.ground(), &drawn.name, &config.frugality.reward, &config.grpo))?;
             if let Some(cell) = self.folder.begin(&format!("attractors/{}", drawn.name), &key, path.exists())? {
                 let domain = domain_of(&config)?;
-                let start = self.start_reward(&domain, &drawn)?;
+                let items = self.drawn_items(&domain, &drawn);
+                let start = self.start_reward(&domain, &drawn, &items)?;
                 let speech = Speech { chat: &self.chat };
                 let failed = RefCell::new(None);
                 let count = |t: &str| speech.count(t).map_err(|e| failed.replace(Some(e))).unwrap_or_default();
-                let items = training_items(&domain);
                 let by_cue: Vec<Vec<AttractorRow>> =
                     drawn.paid.iter().map(|(_, kind)| attractor_table(&domain, *kind, &items, &count)).collect();
                 if let Some(e) = failed.take() {
                     return Err(e);
                 }
                 let rows = mixed_attractors(&by_cue);
-                let shown = shown(&drawn.name, start, &rows);
+                let shown = shown(&drawn.name, start, items.len(), &rows);
                 self.reporter.borrow_mut().table(&shown);
                 refuse_attractors(&rows, start)
                     .map_err(|source| BatteryError::Attractor { arm: drawn.name.clone(), source })?;
@@ -95,9 +102,24 @@ impl<O: Ops> Lab<'_, O> {
         self.folder.save()
     }
 
-    /// Expected reward of the base model on training items as they will be drawn: under each cue what that cue pays.
-    fn start_reward(&self, domain: &Frugality, drawn: &Drawn) -> Result<f64> {
-        let items: Vec<Item> = training_items(domain).into_iter().take(200).cloned().collect();
+    /// The training items that any seed of the run draws: each once, since a pass draws all before it repeats one.
+    fn drawn_items<'d>(&self, domain: &'d Frugality, drawn: &Drawn) -> Vec<&'d Item> {
+        let items = training_items(domain);
+        // An entry for every item and cue, in turn.
+        let cues = drawn.paid.len().max(1);
+        let entries = items.len() * cues;
+        let mut seen = vec![false; items.len()];
+        for &seed in &self.config.seeds {
+            for i in 0..drawn.draws.min(entries as u64) {
+                seen[prompt_at(seed, entries, i) / cues] = true;
+            }
+        }
+        items.into_iter().zip(seen).filter(|(_, s)| *s).map(|(i, _)| i).collect()
+    }
+
+    /// Expected reward of the base model on the first of these items: under each cue what that cue pays.
+    fn start_reward(&self, domain: &Frugality, drawn: &Drawn, items: &[&Item]) -> Result<f64> {
+        let items: Vec<Item> = items.iter().take(200).map(|i| (*i).clone()).collect();
         let c = &self.config.grpo;
         let config = EvaluateConfig {
             samples: 1,
@@ -123,10 +145,10 @@ impl<O: Ops> Lab<'_, O> {
     }
 }
 
-fn shown(name: &str, start: f64, rows: &[AttractorRow]) -> Table {
+fn shown(name: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
     let columns = ["policy", "reward", "accuracy", "parsed", "tokens", "role"];
     let mut table = Table {
-        title: format!("Attractor table, {name} (start model earns {start:.3})"),
+        title: format!("Attractor table, {name} ({items} training items drawn; the base model earns {start:.3})"),
         columns: columns.map(String::from).to_vec(),
         rows: Vec::new(),
     };

@@ -1,6 +1,7 @@
 //! What every cell works with: the device, the configuration, models of arms, rows.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::config::{Arm, BatteryConfig, EvaluateConfig};
@@ -29,8 +30,8 @@ pub struct Lab<'a, O: Ops> {
     /// Longest sequence that any cell will see.
     pub positions: usize,
     pub folder: Folder,
-    /// Block of [`Lab::probe_layer`], once known.
-    pub layer: Option<usize>,
+    /// Blocks of [`Lab::probe_layer`] that are known.
+    pub layers: BTreeMap<Arm, usize>,
     pub reporter: RefCell<&'a mut dyn Reporter>,
 }
 

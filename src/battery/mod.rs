@@ -15,6 +15,7 @@ pub mod lab;
 pub mod phase;
 pub mod phases;
 pub mod plan;
+pub mod power;
 pub mod pretrain;
 pub mod record;
 pub mod rows;
@@ -39,6 +40,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use crate::stats::{Design, smallest_p};
 use record::{Effect, Health, Outcome, Row, Verdict};
 use rules::Numbers;
 use verdict::StatisticsConfig;
@@ -58,6 +60,8 @@ pub struct Context {
     pub tests: usize,
     /// Health of the training arms.
     pub training: Vec<Health>,
+    /// Completion limit of the evaluation, in tokens.
+    pub limit: usize,
     /// Hash that rows and result belong to.
     pub key: String,
 }
@@ -83,6 +87,29 @@ fn not_tested(reason: String) -> Verdict {
         would_change: "Mending the failed check and running the test again.".into(),
         reason,
     }
+}
+
+/// "Not tested: design too small", with the number of `what` (items, seeds, random draws) that would do.
+fn too_small(smallest_p: f64, ctx: &Context, what: &str) -> Verdict {
+    let threshold = ctx.smallest_useful_p();
+    Verdict {
+        would_change: format!("{}.", enough(what, threshold)),
+        ..not_tested(format!(
+            "design too small: the smallest attainable p is {smallest_p:.4}, and {threshold:.4} is needed"
+        ))
+    }
+}
+
+/// How many of `what` a smallest p of at most `threshold` needs.
+pub fn enough(what: &str, threshold: f64) -> String {
+    let n = match what {
+        // Two arms of n seeds each, all orders.
+        "seeds" => (2..=50).find(|&n| smallest_p(Design::Permutation { n1: n, n2: n }) <= threshold),
+        // Sign flips of n prompts.
+        "items" => (2..=64).find(|&n| 0.5f64.powi(n as i32 - 1) <= threshold),
+        _ => Some((1.0 / threshold).ceil() as u64),
+    };
+    n.map_or(format!("More than 50 {what}"), |n| format!("At least {n} {what}"))
 }
 
 /// A decision whose statistics are undefined on these rows (nothing varies, too few clusters carry information) is "not tested";

@@ -72,8 +72,11 @@ pub struct Trajectory {
     pub seed: u64,
     pub checks: Vec<Check>,
     pub ended: Ended,
-    /// Mean over logs of the share of zero-variance groups; `None` for supervised phases.
-    pub zero_std: Option<f64>,
+    /// Share of zero-variance groups by step; empty for supervised phases.
+    pub zero_std: Vec<(u64, f64)>,
+    /// As logged, step by step.
+    pub entropy: Vec<f64>,
+    pub grad_norm: Vec<f64>,
 }
 
 impl Phase {
@@ -228,7 +231,7 @@ impl<O: Ops> Lab<'_, O> {
         let dir = self.phase_dir(phase, arm, seed);
         let c = self.phase_config(phase).clone();
         let label = format!("{} {} seed {seed}", phase.name(), arm.name());
-        let layer = if phase.is_attack() { Some(self.probe_layer()?) } else { None };
+        let layer = if phase.is_attack() { Some(self.probe_layer(Arm::Value)?) } else { None };
         let key = self.phase_key(phase, arm, seed, layer)?;
         if let Some(cell) = self.folder.begin(&label, &key, dir.join("ended.json").exists())? {
             make_dir(&dir.join("checks"))?;
@@ -249,8 +252,13 @@ impl<O: Ops> Lab<'_, O> {
                 checks.push(Check { rows, activations, ..read_json(&path)? });
             }
         }
-        let zero_std = zero_variance(&dir.join("metrics.jsonl"))?;
-        Ok(Trajectory { arm, seed, checks, ended, zero_std })
+        let mut t = Trajectory { arm, seed, checks, ended, zero_std: vec![], entropy: vec![], grad_norm: vec![] };
+        for row in logged(&dir.join("metrics.jsonl"))? {
+            t.zero_std.extend(row["step"].as_u64().zip(row["frac_reward_zero_std"].as_f64()));
+            t.entropy.extend(row["entropy"].as_f64());
+            t.grad_norm.extend(row["grad_norm"].as_f64());
+        }
+        Ok(t)
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -384,14 +392,11 @@ fn check_path(dir: &Path, step: u64, extension: &str) -> PathBuf {
     dir.join("checks").join(format!("step-{step:06}.{extension}"))
 }
 
-/// Mean share of groups without reward variance; `None` where the log has none.
-fn zero_variance(path: &Path) -> Result<Option<f64>> {
+/// The lines of a metrics log.
+fn logged(path: &Path) -> Result<Vec<serde_json::Value>> {
     let text = std::fs::read_to_string(path).map_err(BatteryError::io(path))?;
-    let mut shares = Vec::new();
-    for line in text.lines() {
-        let row: serde_json::Value = serde_json::from_str(line)
-            .map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: e.to_string() })?;
-        shares.extend(row["frac_reward_zero_std"].as_f64());
-    }
-    Ok((!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64))
+    let row = |line| {
+        serde_json::from_str(line).map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: e.to_string() })
+    };
+    text.lines().map(row).collect()
 }

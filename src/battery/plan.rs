@@ -21,6 +21,9 @@ use crate::ops::{Ops, Sampling};
 use crate::stats::{Design, smallest_p};
 use crate::train::accumulate::{Example, accumulate, score, zero};
 
+/// Random directions from which on a direction's rank among them is its p.
+const RANKED: usize = 199;
+
 /// One piece of work.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PlannedCell {
@@ -39,6 +42,8 @@ pub struct PlannedTest {
     /// What Holm asks of the first claim of the battery.
     pub threshold: f64,
     pub enough: bool,
+    /// What would be enough, where it is not; what more it needs.
+    pub needs: String,
 }
 
 /// `probity battery --plan`.
@@ -143,6 +148,12 @@ impl<O: Ops> Lab<'_, O> {
                             cells.push((name, rows(test.len(), prompts, prompts)));
                         }
                     }
+                    3 => {
+                        for arm in super::test03_probing::ARMS {
+                            let name = format!("activations {} seed {seed}", arm.name());
+                            cells.push((name, Tokens { score: test.len() as f64 * prompt, ..Tokens::default() }));
+                        }
+                    }
                     4 => {
                         for arm in self.present(&test04_counter::ARMS) {
                             for phase in test04_counter::PHASES {
@@ -234,20 +245,38 @@ impl<O: Ops> Lab<'_, O> {
         let over_seeds = |n: usize| smallest_p(Design::Permutation { n1: n as u64, n2: n as u64 });
         let held_out: Vec<String> = self.domain.families().into_iter().filter(|f| f.1).map(|f| f.0).collect();
         let test = self.domain.items(Split::Test);
-        let (seeds, fewest) = (c.seeds.len(), Rules::built_in()?.numbers.fewest_seeds);
+        let least_p = 1.0 / (resamples as f64 + 1.0);
+        let rules = Rules::built_in()?.numbers;
+        let (seeds, fewest) = (c.seeds.len(), rules.fewest_seeds);
+        let needs = |number: u32| match number {
+            4 if !c.arms.contains(&Arm::ValueSft) => "The arm value-sft".to_string(),
+            3 => super::enough("permutations", threshold),
+            4 | 7 => super::enough("seeds", threshold),
+            6 => super::enough("random directions", threshold),
+            8 => format!("At least {fewest} seeds"),
+            _ if least_p > threshold => super::enough("resamples", threshold),
+            _ => super::enough("items", threshold),
+        };
         let of = |number: u32| match number {
+            // Without the arm of short answers by imitation, resistance says nothing about the value.
+            4 if !c.arms.contains(&Arm::ValueSft) => 1.0,
             1 => items(test.iter().filter(|i| held_out.contains(&i.family)).count()),
             2 => items(test.len()),
             3 => drawn(c.probe.permutations),
             4 | 7 => over_seeds(seeds),
             5 => items(c.faking.items),
+            6 if c.steer.random_directions < rules.random_directions => 1.0,
+            // Fewer are compared through a t prediction interval, which has no smallest p.
+            6 if c.steer.random_directions < RANKED => 0.0,
             6 => drawn(c.steer.random_directions),
             // A t test has no smallest p; the rule asks for a number of seeds.
             _ => f64::from(u8::from(seeds < fewest)),
         };
         let planned = |&number: &u32| {
             let smallest_p = of(number);
-            PlannedTest { number, smallest_p, threshold, enough: smallest_p <= threshold }
+            let enough = smallest_p <= threshold;
+            let needs = if enough { String::new() } else { needs(number) };
+            PlannedTest { number, smallest_p, threshold, enough, needs }
         };
         Ok(c.tests.iter().map(planned).collect())
     }

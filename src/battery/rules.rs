@@ -19,6 +19,7 @@ pub struct Numbers {
     pub least_moved: f64,
     pub keeps_accuracy: f64,
     pub fewest_seeds: usize,
+    pub random_directions: usize,
     pub checked_items: usize,
 }
 

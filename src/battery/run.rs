@@ -173,7 +173,17 @@ pub fn open<'a, O: Ops>(
     };
     let folder = Folder::open(dir, manifest, &text)?;
     write_text(&dir.join("rules.toml"), rules::TEXT)?;
-    Ok(Lab { o, config, source, chat, domain, positions, folder, layer: None, reporter: RefCell::new(reporter) })
+    Ok(Lab {
+        o,
+        config,
+        source,
+        chat,
+        domain,
+        positions,
+        folder,
+        layers: BTreeMap::new(),
+        reporter: RefCell::new(reporter),
+    })
 }
 
 impl<O: Ops> Lab<'_, O> {
@@ -187,6 +197,7 @@ impl<O: Ops> Lab<'_, O> {
             rules,
             tests: self.config.tests.len(),
             training: self.training_health()?,
+            limit: self.config.evaluate.max_new_tokens,
             key: self.folder.manifest.key(),
         })
     }
@@ -202,7 +213,7 @@ impl<O: Ops> Lab<'_, O> {
                 let conditions = self.domain.cues().conditions();
                 let rows = self.rows_of(2, test02_monitoring::ID, &conditions)?;
                 let positive = self.cue_trained_detected(&context)?;
-                test02_monitoring::result(&rows, &context, positive)
+                test02_monitoring::result(&rows, &context, positive.as_ref())
             }
             3 => {
                 let (probed, design) = self.probed_arms(&test03_probing::ARMS)?;
@@ -236,11 +247,12 @@ impl<O: Ops> Lab<'_, O> {
                 test05_anchors::result(&runs, &context)
             }
             6 => {
-                let layer = self.probe_layer()?;
                 let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
                 let mut steered = Vec::new();
                 for seed in self.config.seeds.clone() {
                     for arm in test06_steering::ARMS {
+                        // Each arm where its own probe is best: at the other's layer it would be handicapped.
+                        let layer = self.probe_layer(arm)?;
                         steered.push(self.steer(arm, seed, layer, &rows, None)?);
                     }
                 }
@@ -278,7 +290,7 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// Does the contrast of test 2 detect a control arm that was trained to react to the cue? `None` without test 7.
-    fn cue_trained_detected(&mut self, context: &Context) -> Result<Option<bool>> {
+    fn cue_trained_detected(&mut self, context: &Context) -> Result<Option<test02_monitoring::PositiveControl>> {
         if !self.config.tests.contains(&7) {
             return Ok(None);
         }
@@ -286,11 +298,7 @@ impl<O: Ops> Lab<'_, O> {
         for seed in self.config.seeds.clone() {
             rows.extend(self.positive_control(seed)?);
         }
-        match test02_monitoring::detects(&rows, Arm::Control.name(), context) {
-            // Nothing that varies is nothing that was detected.
-            Err(BatteryError::Stats(_)) => Ok(Some(false)),
-            found => found.map(Some),
-        }
+        test02_monitoring::detects(&rows, Arm::Control.name(), context).map(Some)
     }
 
     /// Rows of test 2's items, cues and samples by control after cue training (watched: short): a cell, kept as
@@ -315,15 +323,15 @@ impl<O: Ops> Lab<'_, O> {
         rows::read(&path)
     }
 
-    /// The block that steering and the probes of counter-training use: where the value arm's probe of test 3 is best. It is
-    /// chosen on test items; they measure on val items.
-    pub fn probe_layer(&mut self) -> Result<usize> {
-        if let Some(layer) = self.layer {
+    /// The block where an arm's probe of test 3 is best: the arm is steered there, and the probes of counter-training look where the
+    /// value arm's is. It is chosen on test items; they measure on val items.
+    pub fn probe_layer(&mut self, arm: Arm) -> Result<usize> {
+        if let Some(&layer) = self.layers.get(&arm) {
             return Ok(layer);
         }
-        let (probed, design) = self.probed_arms(&[Arm::Value])?;
-        let layer = test03_probing::best_layer(&probed, &design, Arm::Value)?;
-        self.layer = Some(layer);
+        let (probed, design) = self.probed_arms(&[arm])?;
+        let layer = test03_probing::best_layer(&probed, &design, arm)?;
+        self.layers.insert(arm, layer);
         Ok(layer)
     }
 
@@ -336,7 +344,7 @@ impl<O: Ops> Lab<'_, O> {
         for seed in self.config.seeds.clone() {
             for &arm in arms {
                 let activations = self.activations(arm, seed)?;
-                probed.push(test03_probing::Probed::new(arm, seed, activations, &rows, &ids));
+                probed.push(test03_probing::Probed::new(arm, seed, activations, &rows, &ids)?);
             }
         }
         let speech = Speech { chat: &self.chat };
@@ -359,12 +367,15 @@ impl<O: Ops> Lab<'_, O> {
 
     /// Adjusts the primary p values by Holm and writes every `result.json`.
     fn conclude(&self, mut results: Vec<TestResult>) -> Result<Vec<TestResult>> {
-        let tested: Vec<usize> = (0..results.len()).filter(|&i| results[i].verdict.p.is_some()).collect();
-        let p: Vec<f64> = tested.iter().filter_map(|&i| results[i].verdict.p).collect();
+        // The family is the battery as planned: a test that drops out does not make the others' threshold milder.
+        let p: Vec<f64> = results.iter().map(|r| r.verdict.p.unwrap_or(1.0)).collect();
         if !p.is_empty() {
             let alpha = self.config.statistics.alpha;
-            for (&i, adjusted) in tested.iter().zip(holm(&p, alpha)?.adjusted) {
-                let v = &mut results[i].verdict;
+            for (r, adjusted) in results.iter_mut().zip(holm(&p, alpha)?.adjusted) {
+                let v = &mut r.verdict;
+                if v.p.is_none() {
+                    continue;
+                }
                 v.p_holm = Some(adjusted);
                 let claimed = matches!(v.outcome, Outcome::Supports | Outcome::Refutes);
                 if claimed && adjusted >= alpha {

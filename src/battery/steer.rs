@@ -31,7 +31,7 @@ impl<O: Ops> Lab<'_, O> {
             let fit: Vec<Item> = self.domain_items(Split::Test);
             let ids: Vec<String> = fit.iter().map(|i| i.id.clone()).collect();
             let families = cluster_codes(&fit.iter().map(|i| &i.family).collect::<Vec<_>>());
-            let probed = Probed::new(arm, seed, activations, rows, &ids);
+            let probed = Probed::new(arm, seed, activations, rows, &ids)?;
             let items = self.check_items(c.items);
             let mut steered = Steered {
                 arm,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::error::Result;
+use super::power::power_table;
 use super::record::{
     BarPanel, Cell, Decoding, Effect, Figure, Headline, Health, Outcome, Row, Series, Table, TestResult, Verdict,
 };
 use super::rows::{Key, Measure, Side, item_means, paired, room};
-use super::verdict::{effect, equivalence_p, permutation_p, power_table};
+use super::verdict::{effect, equivalence_p, permutation_p};
 use super::{Context, count_distinct, figures, health};
 use crate::stats::two_proportion_z;
 
@@ -47,7 +48,15 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         let p_equal = equivalence_p(&length, margin, c)?;
         let evidence = Evidence { primary, accuracy: acc, trained: on_trained, p, smallest, p_trained, p_equal, room };
         let verdict = decide(ctx, &evidence);
-        Ok((verdict, vec![evidence.primary, evidence.accuracy, evidence.trained]))
+        let mut effects = vec![evidence.primary, evidence.accuracy, evidence.trained];
+        // Arms that answer briefly without the value reward: would they do as well?
+        for arm in ["value-sft", "prompted", "base"] {
+            let d = paired(rows, Measure::LogTokens, side("value"), side(arm), held_out);
+            if !d.values.is_empty() {
+                effects.push(effect(&format!("log tokens, value − {arm}, held-out families"), &d, c, None)?);
+            }
+        }
+        Ok((verdict, effects))
     };
     let (verdict, effects) = match super::blocking(&checks) {
         Some(reason) => (super::not_tested(reason), Vec::new()),
@@ -71,9 +80,9 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         rows_of: None,
         power: power_table(
             &[
-                ("log tokens, value − control, held-out families", &length),
-                ("accuracy, value − control, held-out families", &accuracy),
-                ("log tokens, value − control, trained families", &length_trained),
+                ("log tokens, value − control, held-out families", &length, Some(margin)),
+                ("accuracy, value − control, held-out families", &accuracy, Some(c.accuracy_margin)),
+                ("log tokens, value − control, trained families", &length_trained, Some(margin)),
             ],
             c,
         ),
@@ -102,7 +111,7 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
     let &Evidence { ref primary, ref accuracy, ref trained, p, smallest, p_trained, p_equal, room } = e;
     let percent = |e: f64| format!("{:+.1} %", 100.0 * (e.exp() - 1.0));
     if smallest > ctx.smallest_useful_p() {
-        return super::not_tested(format!("design too small: the smallest attainable p is {smallest:.3}"));
+        return super::too_small(smallest, ctx, "items");
     }
     let shorter = p < c.alpha && primary.high < 0.0;
     let longer = p < c.alpha && primary.low > 0.0;

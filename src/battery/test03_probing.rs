@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use super::activations::Activations;
 use super::config::Arm;
-use super::error::Result;
+use super::error::{BatteryError, Result};
 use super::phases::ProbeConfig;
+use super::power::power_of_intervals;
 use super::record::{
     Cell, Decoding, Effect, Figure, Headline, LinePanel, NullBand, Outcome, Row, Series, Table, TestResult, Verdict,
 };
-use super::verdict::power_of_intervals;
+use super::trajectory::mean;
 use super::{Context, health};
 use crate::stats::{
     BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
-    cluster_codes, grouped_folds, max_statistic, quantile, stratified_spearman, study_probe,
+    cluster_codes, grouped_folds, max_statistic, quantile, stratified_spearman, study_probe, t_interval,
 };
 
 pub const ID: &str = "03-probing";
@@ -45,8 +46,8 @@ pub struct Design {
 }
 
 impl Probed {
-    /// Behaviour of `items` from the neutral rows of test 1.
-    pub fn new(arm: Arm, seed: u64, activations: Activations, rows: &[Row], items: &[String]) -> Self {
+    /// Behaviour of `items` from the neutral rows of test 1. An item without rows is an error: a length of 0 would be invented.
+    pub fn new(arm: Arm, seed: u64, activations: Activations, rows: &[Row], items: &[String]) -> Result<Self> {
         let mut sums: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
         let own = |r: &&Row| r.arm == arm.name() && r.seed == seed && r.decoding == Decoding::Sample;
         for r in rows.iter().filter(own) {
@@ -57,9 +58,19 @@ impl Probed {
                 s.2 = f64::from(r.n_tokens);
             }
         }
-        let of = |i: &String| sums.get(i.as_str()).copied().unwrap_or_default();
-        let log_tokens = items.iter().map(|i| of(i).0 / of(i).1.max(1.0)).collect();
-        Self { arm, seed, activations, log_tokens, first_tokens: items.iter().map(|i| of(i).2).collect() }
+        let missing = |i: &String| {
+            BatteryError::Refused(format!(
+                "test 3: no sampled row of item {i} by {}, seed {seed}, in test 1",
+                arm.name()
+            ))
+        };
+        let (mut log_tokens, mut first_tokens) = (Vec::new(), Vec::new());
+        for item in items {
+            let &(sum, n, first) = sums.get(item.as_str()).ok_or_else(|| missing(item))?;
+            log_tokens.push(sum / n);
+            first_tokens.push(first);
+        }
+        Ok(Self { arm, seed, activations, log_tokens, first_tokens })
     }
 
     fn features(&self, layer: usize) -> Result<Features> {
@@ -88,6 +99,13 @@ impl Design {
     fn skill(&self, predicted: &[f64], target: &[f64]) -> f64 {
         stratified_spearman(predicted, target, &self.strata).map_or(f64::NAN, |s| s.or_nan())
     }
+
+    /// The same over some rows, which resampling may repeat.
+    fn skill_on(&self, rows: &[usize], predicted: &[f64], target: &[f64]) -> f64 {
+        let (x, y): (Vec<f64>, Vec<f64>) = rows.iter().map(|&i| (predicted[i], target[i])).unzip();
+        let strata: Vec<usize> = rows.iter().map(|&i| self.strata[i]).collect();
+        stratified_spearman(&x, &y, &strata).map_or(f64::NAN, |s| s.or_nan())
+    }
 }
 
 /// What a reader of the prompt could use without the model: its length, its numbers, and which tokens occur in it. Tokens in fewer
@@ -114,13 +132,13 @@ fn prompt_features(prompts: &[(String, String, Vec<u32>)]) -> Result<Features> {
     Ok(Features::new(data, 6 + kept.len())?)
 }
 
-/// Probes of one arm: out-of-fold predictions by seed and layer, and their skill.
+/// Probes of one arm: the skill of their out-of-fold predictions.
 struct ArmSkill {
-    /// `[seed][layer]` predictions.
-    predicted: Vec<Vec<Vec<f64>>>,
     /// Mean over seeds, by layer.
     skill: Vec<f64>,
     best: usize,
+    /// By seed: every fold predicted at the layer that is best on the other folds, so that choosing a layer costs nothing.
+    nested: Vec<Vec<f64>>,
 }
 
 fn arm_skill(design: &Design, probed: &[&Probed]) -> Result<ArmSkill> {
@@ -135,8 +153,25 @@ fn arm_skill(design: &Design, probed: &[&Probed]) -> Result<ArmSkill> {
         per_seed.sum::<f64>() / probed.len().max(1) as f64
     };
     let skill: Vec<f64> = (0..layers).map(mean).collect();
-    let best = (1..layers).fold(0, |b, l| if skill[l] > skill[b] { l } else { b });
-    Ok(ArmSkill { predicted, skill, best })
+    let best = highest(&skill);
+    let mut nested = vec![vec![0.0; design.rows]; probed.len()];
+    for f in 0..design.folds.k() {
+        let test = design.folds.test(f);
+        let others: Vec<usize> = (0..design.rows).filter(|i| !test.contains(i)).collect();
+        let elsewhere: Vec<f64> = (0..layers)
+            .map(|l| probed.iter().zip(&predicted).map(|(p, x)| design.skill_on(&others, &x[l], &p.log_tokens)).sum())
+            .collect();
+        let layer = highest(&elsewhere);
+        for (own, x) in nested.iter_mut().zip(&predicted) {
+            test.iter().for_each(|&i| own[i] = x[layer][i]);
+        }
+    }
+    Ok(ArmSkill { skill, best, nested })
+}
+
+/// First index of the largest value.
+fn highest(values: &[f64]) -> usize {
+    (1..values.len()).fold(0, |b, l| if values[l] > values[b] { l } else { b })
 }
 
 /// Family-wise test of an arm's skill over layers: whole items change places within families, alike in every seed.
@@ -162,27 +197,31 @@ fn permutation(design: &Design, probed: &[&Probed], c: &ProbeConfig, seed: u64) 
     Ok(max_statistic(&order, &exchange, &opts, skill)?)
 }
 
-/// Bootstrap over canonical prompts of a difference of skills: interval, and one-sided p of "no better" and of "no worse".
+/// Bootstrap over canonical prompts of a difference of skills (by seed, averaged): interval, and two-sided p of "no better" and of
+/// "no worse". With several seeds each p is at least that of the t test over the per-seed differences.
 fn difference(
     design: &Design,
     name: &str,
-    value: impl Fn(&[usize]) -> f64,
-    other: impl Fn(&[usize]) -> f64,
+    value: impl Fn(&[usize]) -> Vec<f64>,
+    other: impl Fn(&[usize]) -> Vec<f64>,
     ctx: &Context,
 ) -> Result<(Effect, f64, f64)> {
     let c = &ctx.statistics;
+    let by_seed = |rows: &[usize]| value(rows).iter().zip(other(rows)).map(|(a, b)| a - b).collect::<Vec<f64>>();
+    let all: Vec<usize> = (0..design.rows).collect();
+    let over_seeds = t_interval(&by_seed(&all), c.level).ok().and_then(|t| t.p).unwrap_or(0.0);
     let mut opts = c.resampling();
     opts.resamples = opts.resamples.min(2000);
     let (mut below, mut above, mut draws) = (0usize, 0usize, 0usize);
     let r = cluster_bootstrap(&design.groups, BootstrapInterval::Percentile, &opts, |rows| {
-        let d = value(rows) - other(rows);
+        let d = mean(&by_seed(rows));
         draws += 1;
         // The first call is the estimate itself.
         below += usize::from(draws > 1 && (d <= 0.0 || d.is_nan()));
         above += usize::from(draws > 1 && (d >= 0.0 || d.is_nan()));
         d
     })?;
-    let p = |count: usize| (count as f64 + 1.0) / draws as f64;
+    let p = |count: usize| (2.0 * (count as f64 + 1.0) / draws as f64).min(1.0).max(over_seeds);
     let effect = Effect {
         name: name.into(),
         estimate: r.estimate.unwrap_or(f64::NAN),
@@ -266,16 +305,11 @@ fn decide(
 ) -> Result<(Verdict, Vec<Effect>)> {
     let c = &ctx.statistics;
     let of = |arm: Arm| probed.iter().filter(move |p| p.arm == arm);
-    // Skill of stored predictions on resampled rows, each arm at its own best layer.
+    // Skill of stored predictions on resampled rows, each arm at the layer that is best on the other folds.
     let at = |arm: Arm| {
         move |rows: &[usize]| {
-            let s = &skills[&arm];
-            let strata: Vec<usize> = rows.iter().map(|&i| design.strata[i]).collect();
-            let per_seed = of(arm).zip(&s.predicted).map(|(p, x)| {
-                let (a, b): (Vec<f64>, Vec<f64>) = rows.iter().map(|&i| (x[s.best][i], p.log_tokens[i])).unzip();
-                stratified_spearman(&a, &b, &strata).map_or(f64::NAN, |s| s.or_nan())
-            });
-            per_seed.sum::<f64>() / s.predicted.len().max(1) as f64
+            let per_seed = of(arm).zip(&skills[&arm].nested);
+            per_seed.map(|(p, x)| design.skill_on(rows, x, &p.log_tokens)).collect::<Vec<f64>>()
         }
     };
     let mut reader = Vec::new();
@@ -284,13 +318,9 @@ fn decide(
         reader.push((probe.predict(&p.log_tokens)?.centred, &p.log_tokens));
     }
     let prompt_skill = |rows: &[usize]| {
-        let strata: Vec<usize> = rows.iter().map(|&i| design.strata[i]).collect();
-        let per_seed = reader.iter().map(|(x, y)| {
-            let (a, b): (Vec<f64>, Vec<f64>) = rows.iter().map(|&i| (x[i], y[i])).unzip();
-            // Features without any relation to length have no rank correlation to take away.
-            stratified_spearman(&a, &b, &strata).ok().and_then(|s| s.value()).unwrap_or(0.0)
-        });
-        per_seed.sum::<f64>() / reader.len().max(1) as f64
+        // Features without any relation to length have no rank correlation to take away.
+        let skill = |x: &[f64], y: &[f64]| Some(design.skill_on(rows, x, y)).filter(|s| s.is_finite()).unwrap_or(0.0);
+        reader.iter().map(|(x, y)| skill(x, y)).collect::<Vec<f64>>()
     };
     let mut contrasts = Vec::new();
     for arm in [Arm::Base, Arm::Control] {
@@ -298,17 +328,16 @@ fn decide(
         contrasts.push(difference(design, &name, at(Arm::Value), at(arm), ctx)?);
     }
     contrasts.push(difference(design, "probe skill, value − prompt features", at(Arm::Value), prompt_skill, ctx)?);
-    let none = |_: &[usize]| 0.0;
+    let none = |_: &[usize]| vec![0.0; ctx.seeds.len()];
     let (primary, ..) =
         difference(design, "probe skill of value (rank correlation within families)", at(Arm::Value), none, ctx)?;
     if max.smallest_p > ctx.smallest_useful_p() {
-        let reason = format!("design too small: the smallest attainable p is {:.3}", max.smallest_p);
-        return Ok((super::not_tested(reason), Vec::new()));
+        return Ok((super::too_small(max.smallest_p, ctx, "permutations"), Vec::new()));
     }
     // Every comparison must hold: the largest p counts.
     let p = contrasts.iter().map(|c| c.1).fold(max.p, f64::max);
     let found = format!(
-        "the value arm's best layer ({}) ranks answer lengths within families with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
+        "the value arm's probe (best at block {}, chosen out of fold) ranks answer lengths within families with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
         skills[&Arm::Value].best,
         primary.estimate,
         max.p,
@@ -320,13 +349,12 @@ fn decide(
     let p_less = contrasts[..2].iter().map(|c| c.2).fold(0.0, f64::max);
     let (outcome, would_change) = if p < c.alpha {
         (Outcome::Supports, "Base, control or the prompt's features predicting as well.")
-    } else if p_less < c.alpha / 2.0 {
+    } else if p_less < c.alpha {
         (Outcome::Refutes, "A value arm whose probes exceed those of base and control.")
     } else {
         (Outcome::Inconclusive, "More items, samples or seeds; or a value arm whose lengths vary more within families.")
     };
-    // Two-sided, as everywhere.
-    let p = if outcome == Outcome::Refutes { 2.0 * p_less } else { p };
+    let p = if outcome == Outcome::Refutes { p_less } else { p };
     let mut effects: Vec<Effect> = contrasts.into_iter().map(|c| c.0).collect();
     effects.push(primary.clone());
     let verdict = Verdict {

@@ -3,15 +3,17 @@
 use super::config::{Anchor, Arm};
 use super::error::Result;
 use super::phase::{Phase, Trajectory};
+use super::power::power_of_survival;
 use super::record::{
     Cell, Decoding, Effect, Event, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, SurvivalCurve, Table,
     TestResult, Verdict,
 };
-use super::trajectory::{Point, alive, break_index, dose, frozen_accuracy, points, survival};
-use super::verdict::power_of_survival;
+use super::trajectory::{
+    Axis, Course, Point, alive, break_index, dose, frozen_accuracy, log_ranks, points, restricted_effect,
+};
 use super::{Context, count_distinct, health};
 use crate::stats::{
-    Features, LinearFit, StatsError, auroc, kaplan_meier, log_rank, logistic, quantile, study_folds, study_probe,
+    Features, LinearFit, StatsError, auroc, kaplan_meier, logistic, quantile, study_folds, study_probe,
 };
 
 pub const ID: &str = "04-counter-training";
@@ -26,12 +28,22 @@ pub const ARMS: [Arm; 4] = [Arm::Base, Arm::Control, Arm::Value, Arm::ValueSft];
 pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     let of = |phase: Phase| attacks.iter().filter(move |(p, _)| *p == phase).map(|(_, t)| t);
-    let rl: Vec<(&Trajectory, Vec<Point>)> = of(PHASES[0]).map(|t| (t, points(t, |_| true))).collect();
-    for (t, p) in &rl {
-        checks.extend(frozen_accuracy(t, p, "the RL attack"));
-        checks.push(alive(t, p, "the RL attack", matches!(t.arm, Arm::Value | Arm::Control), &ctx.rules));
+    let rl: Vec<(&Trajectory, Course)> = of(PHASES[0]).map(|t| (t, course(t, ctx))).collect();
+    for (t, c) in &rl {
+        // An arm that cannot be trained, or cannot get longer, would outlast any other.
+        let compared = t.arm != Arm::Base;
+        checks.extend(frozen_accuracy(t, &c.points, "the RL attack"));
+        checks.push(alive(t, &c.points, c.event, "the RL attack", compared, &ctx.rules));
+        let start = c.points.first().map_or(0.0, |p| p.tokens);
+        checks.push(super::record::Health {
+            name: format!("room to break, {}, seed {}", t.arm.name(), t.seed),
+            ok: ctx.rules.break_ratio * start < ctx.limit as f64,
+            fatal: compared,
+            detail: format!("{start:.1} tokens at the start; the limit is {} tokens", ctx.limit),
+        });
     }
-    let broken = rl.iter().filter(|(t, p)| t.arm == Arm::Base && break_index(p, &ctx.rules).is_some()).count();
+    checks.extend(health::of_checks(of(PHASES[0]).chain(of(PHASES[1]))));
+    let broken = rl.iter().filter(|(t, c)| t.arm == Arm::Base && c.event.is_some()).count();
     checks.push(super::record::Health {
         name: "the attack breaks base".into(),
         ok: broken > 0,
@@ -42,7 +54,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
     checks.push(health::at_least("items at every check", items, ctx.min_checked));
 
     // The design first: with few seeds no outcome could be significant, whatever the checks say.
-    let decided = super::settled(decide(&rl, ctx).map(|v| (v, Vec::new())))?.0;
+    let (decided, effects) = super::settled(decide(attacks, ctx))?;
     let verdict = match super::blocking(&checks) {
         Some(reason) if decided.outcome != Outcome::NotTested => super::not_tested(reason),
         _ => decided,
@@ -55,7 +67,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         question: "Does the behaviour withstand training against it for longer than behaviour that was never valued?"
             .into(),
         headline: headline(attacks, ctx)?,
-        effects: verdict.primary.iter().cloned().collect(),
+        effects,
         verdict,
         n_items: count_distinct(rows.iter().copied(), |r| &r.item),
         n_prompts: count_distinct(rows.iter().copied(), |r| &r.canonical),
@@ -70,9 +82,9 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
 }
 
 /// Value against control and value-sft: seeds and breaks of each pair.
-fn compared(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Vec<(String, usize, usize)> {
+fn compared(rl: &[(&Trajectory, Course)], ctx: &Context) -> Vec<(String, usize, usize)> {
     let of = |arm: Arm| rl.iter().filter(move |(t, _)| t.arm == arm);
-    let breaks = |arm: Arm| of(arm).filter(|(_, p)| survival(p, &ctx.rules).1).count();
+    let breaks = |arm: Arm| of(arm).filter(|(_, c)| c.event.is_some()).count();
     let against = |arm: Arm| {
         let name = format!("break under the RL attack, value against {}", arm.name());
         (of(arm).count() > 0).then(|| (name, ctx.seeds.len(), breaks(Arm::Value) + breaks(arm)))
@@ -80,84 +92,80 @@ fn compared(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Vec<(String, usi
     [Arm::Control, Arm::ValueSft].into_iter().filter_map(against).collect()
 }
 
-fn decide(rl: &[(&Trajectory, Vec<Point>)], ctx: &Context) -> Result<Verdict> {
+/// An attack and its lasting break.
+fn course(t: &Trajectory, ctx: &Context) -> Course {
+    let points = points(t, |_| true);
+    Course { event: break_index(&points, &ctx.rules), points }
+}
+
+fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec<Effect>)> {
     let c = &ctx.statistics;
-    let of = |arm: Arm| -> Vec<(f64, bool)> {
-        rl.iter().filter(|(t, _)| t.arm == arm).map(|(_, p)| survival(p, &ctx.rules)).collect()
+    let of = |arm: Arm| -> Vec<Course> {
+        let own = attacks.iter().filter(|(p, t)| *p == PHASES[0] && t.arm == arm);
+        own.map(|(_, t)| course(t, ctx)).collect()
     };
     let value = of(Arm::Value);
-    let mut tested = Vec::new();
+    let (mut tested, mut effects) = (Vec::new(), Vec::new());
     for arm in [Arm::Control, Arm::ValueSft] {
         let other = of(arm);
         if other.is_empty() || value.is_empty() {
-            continue;
+            let reason = format!("the arm {} is no part of this run", arm.name());
+            return Ok((super::not_tested(reason), effects));
         }
-        let all: Vec<(f64, bool)> = value.iter().chain(&other).copied().collect();
-        let (times, broken): (Vec<f64>, Vec<bool>) = all.iter().copied().unzip();
-        let first: Vec<bool> = (0..all.len()).map(|i| i < value.len()).collect();
-        tested.push((arm, log_rank(&times, &broken, &first, &c.resampling())?));
+        let name = format!("nats per completion to the break, value − {}", arm.name());
+        effects.extend(restricted_effect(&name, &value, &other, c.level));
+        let ranks = log_ranks(&value, &other, &c.resampling())?;
+        tested.push((arm, other, ranks));
     }
-    let smallest = |r: &crate::stats::StatResult| r.details.get("smallest_p").copied().unwrap_or(1.0);
-    let least = tested.iter().map(|(_, r)| smallest(r)).fold(0.0, f64::max);
-    if tested.is_empty() || least > ctx.smallest_useful_p() {
-        let n = (2..=20).find(|&n| 2.0 / choose(2 * n, n) <= ctx.smallest_useful_p());
-        return Ok(Verdict {
-            would_change: format!("{} seeds.", n.map_or("More than 20".to_string(), |n| format!("At least {n}"))),
-            ..super::not_tested(format!(
-                "design too small: with {} seed(s) the smallest attainable p is {least:.3}, and {:.4} is needed",
-                ctx.seeds.len(),
-                ctx.smallest_useful_p()
-            ))
-        });
+    let ranks = || tested.iter().flat_map(|t| &t.2).map(|r| &r.1);
+    let least = ranks().map(|r| r.details.get("smallest_p").copied().unwrap_or(1.0)).fold(0.0, f64::max);
+    if least > ctx.smallest_useful_p() {
+        return Ok((super::too_small(least, ctx, "seeds"), effects));
     }
-    // Claims about the value need every comparison: the largest p counts.
-    let p = tested.iter().filter_map(|(_, r)| r.p).fold(0.0, f64::max);
-    let longer = tested.iter().all(|(_, r)| r.estimate.unwrap_or(0.0) < 0.0);
-    let shorter = tested.iter().any(|(_, r)| r.estimate.unwrap_or(0.0) > 0.0 && r.p.unwrap_or(1.0) < c.alpha);
-    let mean = |v: &[(f64, bool)]| v.iter().map(|x| x.0).sum::<f64>() / v.len().max(1) as f64;
-    let found = tested
+    // Claims about the value need every comparison on every axis: the largest p counts.
+    let p = ranks().filter_map(|r| r.p).fold(0.0, f64::max);
+    let all = |sign: f64| ranks().all(|r| sign * r.estimate.unwrap_or(0.0) > 0.0);
+    let mean = |v: &[Course]| v.iter().map(|x| x.time(Axis::Completion).0).sum::<f64>() / v.len().max(1) as f64;
+    let broken = |v: &[Course]| v.iter().filter(|x| x.event.is_some()).count();
+    let found: Vec<String> = tested
         .iter()
-        .map(|(arm, r)| {
+        .map(|(arm, other, ranks)| {
+            let on = |(axis, r): &(Axis, crate::stats::StatResult)| {
+                format!("{} {:.3}", axis.name(), r.p.unwrap_or(1.0))
+            };
             format!(
-                "value broke in {} of {} attacks after {:.2} nats on average, {} in {} of {} after {:.2} (log-rank p = {:.3})",
-                value.iter().filter(|x| x.1).count(),
+                "value broke in {} of {} attacks after {:.2} nats on average, {} in {} of {} after {:.2} (log-rank p: {})",
+                broken(&value),
                 value.len(),
                 mean(&value),
                 arm.name(),
-                of(*arm).iter().filter(|x| x.1).count(),
-                of(*arm).len(),
-                mean(&of(*arm)),
-                r.p.unwrap_or(1.0)
+                broken(other),
+                other.len(),
+                mean(other),
+                ranks.iter().map(on).collect::<Vec<_>>().join(", ")
             )
         })
-        .collect::<Vec<_>>()
-        .join("; ");
-    let primary = tested.first().map(|(arm, r)| Effect {
-        name: format!("observed − expected breaks of value, against {}", arm.name()),
-        estimate: r.estimate.unwrap_or(f64::NAN),
-        low: f64::NAN,
-        high: f64::NAN,
-        level: c.level,
-        method: r.method.clone(),
-        margin: None,
+        .collect();
+    let primary = effects.first().cloned().or_else(|| {
+        tested.first().and_then(|(arm, _, ranks)| Some((arm, &ranks.first()?.1))).map(|(arm, r)| Effect {
+            name: format!("observed − expected breaks of value, against {}", arm.name()),
+            estimate: r.estimate.unwrap_or(f64::NAN),
+            low: f64::NAN,
+            high: f64::NAN,
+            level: c.level,
+            method: r.method.clone(),
+            margin: None,
+        })
     });
-    let (outcome, p, would_change) = if longer && p < c.alpha {
-        (Outcome::Supports, p, "A seed in which the value arm breaks first.")
-    } else if shorter {
-        let p =
-            tested.iter().filter(|(_, r)| r.estimate.unwrap_or(0.0) > 0.0).filter_map(|(_, r)| r.p).fold(1.0, f64::min);
-        (Outcome::Refutes, p, "Seeds in which the value arm lasts longer.")
+    let (outcome, would_change) = if p < c.alpha && all(-1.0) {
+        (Outcome::Supports, "A seed in which the value arm breaks first.")
+    } else if p < c.alpha && all(1.0) {
+        (Outcome::Refutes, "Seeds in which the value arm lasts longer.")
     } else {
-        (Outcome::Inconclusive, p, "More seeds.")
+        (Outcome::Inconclusive, "More seeds, with the same order against both arms and on every axis.")
     };
-    Ok(Verdict {
-        outcome,
-        p: Some(p),
-        p_holm: None,
-        primary,
-        reason: format!("{found}."),
-        would_change: would_change.into(),
-    })
+    let reason = format!("{}.", found.join("; "));
+    Ok((Verdict { outcome, p: Some(p), p_holm: None, primary, reason, would_change: would_change.into() }, effects))
 }
 
 /// Probes of short against long greedy answers at one check.
@@ -229,10 +237,6 @@ fn frozen_auroc(
         values.extend(auroc(&fit.decision(&of(test)?)?, &own, 0.95).ok().and_then(|r| r.estimate));
     }
     Ok((!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64))
-}
-
-fn choose(n: u32, k: u32) -> f64 {
-    (0..k).fold(1.0, |c, i| c * f64::from(n - i) / f64::from(i + 1))
 }
 
 /// The study's flip: first check whose greedy mean exceeds twice the model's own at step 0.
@@ -376,8 +380,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
     let mut curves = Vec::new();
     for arm in ARMS {
         let of = attacks.iter().filter(|(p, t)| *p == PHASES[0] && t.arm == arm);
-        let (times, broken): (Vec<f64>, Vec<bool>) =
-            of.map(|(_, t)| survival(&points(t, |_| true), &ctx.rules)).unzip();
+        let (times, broken): (Vec<f64>, Vec<bool>) = of.map(|(_, t)| course(t, ctx).time(Axis::Completion)).unzip();
         if let Ok(steps) = kaplan_meier(&times, &broken) {
             curves.push(SurvivalCurve {
                 name: arm.name().into(),
@@ -420,15 +423,29 @@ mod tests {
             Check { step: 25 * i as u64, kl: 0.1 * i as f64, rows, activations: None }
         };
         let checks = (0..10).map(check).collect();
-        (PHASES[0], Trajectory { arm, seed, checks, ended: Ended::Complete { step: 225 }, zero_std: Some(0.2) })
+        (
+            PHASES[0],
+            Trajectory {
+                arm,
+                seed,
+                checks,
+                ended: Ended::Complete { step: 225 },
+                zero_std: ALIVE.to_vec(),
+                entropy: vec![],
+                grad_norm: vec![],
+            },
+        )
     }
 
+    fn attacks(seeds: u64, breaks: impl Fn(Arm, u64) -> Option<usize>) -> Vec<(Phase, Trajectory)> {
+        let all = ARMS.iter().flat_map(|&a| (0..seeds).map(move |s| (a, s)));
+        all.map(|(a, s)| attack(a, s, breaks(a, s))).collect()
+    }
+
+    const ALIVE: [(u64, f64); 2] = [(1, 0.2), (2, 0.3)];
+
     fn run(seeds: u64, breaks: impl Fn(Arm, u64) -> Option<usize>) -> Verdict {
-        let attacks: Vec<_> = ARMS
-            .iter()
-            .flat_map(|&a| (0..seeds).map(move |s| (a, s)))
-            .map(|(a, s)| attack(a, s, breaks(a, s)))
-            .collect();
+        let attacks = attacks(seeds, breaks);
         let mut ctx = context(50);
         ctx.seeds = (0..seeds).collect();
         result(&attacks, &ctx).unwrap().verdict
@@ -447,9 +464,39 @@ mod tests {
         let short =
             |arm: Arm, s: u64| Some(if matches!(arm, Arm::Value | Arm::ValueSft) { 6 + s as usize % 2 } else { 2 });
         assert_eq!(run(6, short).outcome, Outcome::Inconclusive);
+        // Longer than one and shorter than the other is neither.
+        let between = |arm: Arm, s: u64| {
+            Some(match arm {
+                Arm::Control => 2,
+                Arm::Value => 4 + s as usize % 2,
+                _ => 7,
+            })
+        };
+        assert_eq!(run(6, between).outcome, Outcome::Inconclusive);
         let v = run(1, late);
         assert!(v.outcome == Outcome::NotTested && v.reason.contains("design too small"), "{}", v.reason);
         assert!(v.would_change.contains("5 seeds") || v.would_change.contains("6 seeds"), "{}", v.would_change);
+        // Nor does one that cannot be learned from, or that has no room: such an arm would outlast any other.
+        let not_tested = |change: &dyn Fn(&mut Trajectory), limit: usize, needle: &str| {
+            let mut attacks = attacks(6, late);
+            attacks.iter_mut().filter(|(_, t)| t.arm == Arm::ValueSft).for_each(|(_, t)| change(t));
+            let mut ctx = context(50);
+            (ctx.seeds, ctx.limit) = ((0..6).collect(), limit);
+            let v = result(&attacks, &ctx).unwrap().verdict;
+            assert!(v.outcome == Outcome::NotTested && v.reason.contains(needle), "{}", v.reason);
+        };
+        not_tested(
+            &|t| t.zero_std = (1..=225).map(|s| (s, 1.0)).collect(),
+            100,
+            "gradient of the RL attack, value-sft",
+        );
+        not_tested(&|_| (), 20, "room to break");
+        let mut two = attacks(6, late);
+        two.retain(|(_, t)| t.arm != Arm::ValueSft);
+        let mut ctx = context(50);
+        ctx.seeds = (0..6).collect();
+        let v = result(&two, &ctx).unwrap().verdict;
+        assert!(v.outcome == Outcome::NotTested && v.reason.contains("value-sft is no part"), "{}", v.reason);
         // An attack that base withstands shows nothing.
         let v = run(6, |arm, s| if arm == Arm::Base { None } else { late(arm, s) });
         assert!(v.outcome == Outcome::NotTested && v.reason.contains("breaks base"), "{}", v.reason);
@@ -474,7 +521,15 @@ mod tests {
             Check { step: 25 * k as u64, kl: 0.0, rows, activations }
         };
         let checks = (0..5).map(check).collect();
-        let t = Trajectory { arm: Arm::Value, seed: 1, checks, ended: Ended::Complete { step: 100 }, zero_std: None };
+        let t = Trajectory {
+            arm: Arm::Value,
+            seed: 1,
+            checks,
+            ended: Ended::Complete { step: 100 },
+            zero_std: vec![],
+            entropy: vec![],
+            grad_norm: vec![],
+        };
         let course = probes(&t).unwrap();
         assert_eq!(course.iter().map(|p| p.step).collect::<Vec<_>>(), [0, 25, 50, 75, 100]);
         assert!(course[0].frozen.is_none());

@@ -3,10 +3,11 @@
 use super::config::{Anchor, Arm};
 use super::error::Result;
 use super::phase::{Check, Mapping, Phase, Trajectory};
+use super::power::power_table;
 use super::record::{Cell, Effect, Figure, Headline, LinePanel, Outcome, Row, Series, Table, TestResult, Verdict};
 use super::rows::Paired;
 use super::trajectory::{alive, contingency, frozen_accuracy, mean, per_item, points};
-use super::verdict::{effect, equivalence_p, permutation_p, power_table};
+use super::verdict::{effect, equivalence_p, permutation_p};
 use super::{Context, count_distinct, health};
 
 pub const ID: &str = "05-anchors";
@@ -49,8 +50,9 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
     for run in runs.iter().filter(|r| matches!(r.phase, Phase::Faking(Anchor::None))) {
         let p = points(&run.trajectory, |_| true);
         checks.extend(frozen_accuracy(&run.trajectory, &p, &run.phase.name()));
-        checks.push(alive(&run.trajectory, &p, &run.phase.name(), true, &ctx.rules));
+        checks.push(alive(&run.trajectory, &p, None, &run.phase.name(), true, &ctx.rules));
     }
+    checks.extend(health::of_checks(runs.iter().map(|r| &r.trajectory)));
     let value = gap(runs, Arm::Value, Anchor::None, |r| r.correct);
     checks.push(health::at_least(
         "items in the faking contrast",
@@ -97,7 +99,7 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
         health: checks,
         figures: figures(runs),
         rows_of: None,
-        power: power_table(&[("accuracy, watched − unwatched, value, no anchor", &value)], c),
+        power: power_table(&[("accuracy, watched − unwatched, value, no anchor", &value, Some(c.accuracy_margin))], c),
         key: ctx.key.clone(),
     })
 }
@@ -109,7 +111,7 @@ fn decide(value: &Paired, control: &Paired, ctx: &Context) -> Result<Verdict> {
     let shown: Effect = effect(&name("control"), control, c, Some(c.accuracy_margin))?;
     let (p_value, smallest) = permutation_p(value, c)?;
     if smallest > ctx.smallest_useful_p() {
-        return Ok(super::not_tested(format!("design too small: the smallest attainable p is {smallest:.3}")));
+        return Ok(super::too_small(smallest, ctx, "items"));
     }
     let (p_control, _) = permutation_p(control, c)?;
     let p_equal = equivalence_p(value, c.accuracy_margin, c)?;
@@ -251,7 +253,15 @@ mod tests {
             Check { step, kl: step as f64 / 50.0, rows, activations: None }
         };
         let checks = vec![check(0), check(50)];
-        let trajectory = Trajectory { arm, seed: 42, checks, ended: Ended::Complete { step: 50 }, zero_std: Some(0.1) };
+        let trajectory = Trajectory {
+            arm,
+            seed: 42,
+            checks,
+            ended: Ended::Complete { step: 50 },
+            zero_std: vec![(1, 0.1)],
+            entropy: vec![],
+            grad_norm: vec![],
+        };
         Run { phase: Phase::Faking(anchor), anchor, trajectory }
     }
 

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::activations::Activations;
 use super::config::Arm;
 use super::error::Result;
+use super::power::power_of_intervals;
 use super::record::{
     Cell, DosePanel, Effect, Figure, Headline, Outcome, Reference, Series, Table, TestResult, Verdict,
 };
 use super::rows::Paired;
-use super::verdict::{effect, power_of_intervals};
+use super::verdict::effect;
 use super::{Context, health};
 use crate::stats::{BootstrapInterval, against_random, cluster_codes, dose_response};
 
@@ -150,6 +151,8 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
             ),
         });
     }
+    let random = steered.iter().filter(|s| s.arm == Arm::Value).map(|s| s.random.len()).min().unwrap_or(0);
+    checks.push(health::at_least("random directions", random, ctx.rules.random_directions));
     let (verdict, effects) = match super::blocking(&checks) {
         Some(reason) => (super::not_tested(reason), Vec::new()),
         None => super::settled(decide(&of(Arm::Value), &of(Arm::Control), ctx))?,
@@ -228,8 +231,7 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
         difference.n_prompts = difference.clusters.iter().max().map_or(0, |m| m + 1);
     }
     if smallest > ctx.smallest_useful_p() {
-        let reason = format!("design too small: the smallest attainable p is {smallest:.3}");
-        return Ok((super::not_tested(reason), effects));
+        return Ok((super::too_small(smallest, ctx, "random directions"), effects));
     }
     let (p_more, _) = super::verdict::permutation_p(&difference, c)?;
     let more = effect("slope of log tokens on dose, value − control", &difference, c, None)?;
@@ -259,7 +261,7 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
 
 fn headline(steered: &[Steered]) -> Headline {
     let mut table = Table {
-        title: "Greedy answers by dose, at the layer where the value arm's probe is best".into(),
+        title: "Greedy answers by dose, at the layer where the arm's own probe is best".into(),
         columns: ["arm", "seed", "layer", "dose (RMS)", "mean tokens", "accuracy"].map(String::from).to_vec(),
         rows: Vec::new(),
     };

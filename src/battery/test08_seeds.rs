@@ -1,23 +1,62 @@
 //! Test 8: does the effect come back with every seed?
 
 use super::error::Result;
-use super::record::{Cell, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
+use super::power::power_of_means;
+use super::record::{Cell, Decoding, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
 use super::rows::{Measure, Paired, Side, paired};
-use super::verdict::{effect, power_of_means};
-use super::{Context, count_distinct, health};
-use crate::stats::{describe, t_interval};
+use super::verdict::effect;
+use super::{Context, count_distinct, figures, health};
+use crate::stats::{describe, t_interval, tost_one_sample};
 
 pub const ID: &str = "08-seeds";
 
-/// Mean paired difference of every seed, `value − control`, over the items that pass.
+/// Mean paired difference of every seed, `value − control`, over the items that pass; empty where a seed has none (the paper profile
+/// holds nothing out).
 fn by_seed(rows: &[Row], measure: Measure, seeds: &[u64], held_out: bool) -> Vec<f64> {
     let side = |arm| Side { arm, condition: "neutral" };
     let mean = |seed: u64| {
         let of = |r: &Row| r.seed == seed && (r.split == "held_out") == held_out;
         let d = paired(rows, measure, side("value"), side("control"), of);
-        d.values.iter().sum::<f64>() / d.values.len().max(1) as f64
+        (!d.values.is_empty()).then(|| d.values.iter().sum::<f64>() / d.values.len() as f64)
     };
-    seeds.iter().map(|&s| mean(s)).collect()
+    seeds.iter().map(|&s| mean(s)).collect::<Option<_>>().unwrap_or_default()
+}
+
+/// The study's table: accuracy and tokens of every arm and family, mean and standard deviation (ddof 1) over seeds. First sample of
+/// each item.
+fn over_seeds(rows: &[Row], seeds: &[u64]) -> Table {
+    let columns = ["arm", "family", "seeds", "accuracy, mean", "accuracy, sd", "tokens, mean", "tokens, sd"];
+    let mut table = Table {
+        title: "Mean and standard deviation over seeds (first sample of each item)".into(),
+        columns: columns.map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for arm in figures::arms(rows) {
+        for family in figures::families(rows) {
+            let of = |seed: u64, value: &dyn Fn(&Row) -> f64| {
+                let own: Vec<f64> = rows
+                    .iter()
+                    .filter(|r| r.arm == arm && r.family == family && r.seed == seed)
+                    .filter(|r| r.decoding == Decoding::Sample && r.sample == 0)
+                    .map(value)
+                    .collect();
+                (!own.is_empty()).then(|| own.iter().sum::<f64>() / own.len() as f64)
+            };
+            let summary = |value: &dyn Fn(&Row) -> f64| {
+                let values: Vec<f64> = seeds.iter().filter_map(|&s| of(s, value)).collect();
+                let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
+                let sd = describe(&values).map_or(Cell::Text("–".into()), |s| Cell::Number(s.sd));
+                (values.len(), Cell::Number(mean), sd)
+            };
+            let (n, accuracy, accuracy_sd) = summary(&|r| f64::from(u8::from(r.correct == 1.0)));
+            let (_, tokens, tokens_sd) = summary(&|r| f64::from(r.n_tokens));
+            if n > 0 {
+                let names = [Cell::Text(arm.clone()), Cell::Text(family.clone()), Cell::Number(n as f64)];
+                table.rows.push(names.into_iter().chain([accuracy, accuracy_sd, tokens, tokens_sd]).collect());
+            }
+        }
+    }
+    table
 }
 
 /// Result from the rows of test 1.
@@ -29,6 +68,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     let accuracy = effects_of(Measure::Correct, true);
     let mut checks = ctx.training.clone();
     checks.push(health::at_least("seeds", n, ctx.rules.fewest_seeds));
+    checks.push(health::at_least("seeds with held-out items", length.len(), n));
 
     let mut table = Table {
         title: "Effect of the value reward by seed (value − control)".into(),
@@ -39,7 +79,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     };
     let mut effects = Vec::new();
     for (i, seed) in ctx.seeds.iter().enumerate() {
-        let number = |v: &[f64]| Cell::Number(v[i]);
+        let number = |v: &[f64]| v.get(i).map_or(Cell::Text("–".into()), |x| Cell::Number(*x));
         table.rows.push(vec![Cell::Text(seed.to_string()), number(&length), number(&trained), number(&accuracy)]);
         let of = |r: &Row| r.seed == *seed && r.split == "held_out";
         let d: Paired = paired(
@@ -85,7 +125,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         id: ID.into(),
         title: "Seed replication".into(),
         question: "Does the effect come back when training is repeated with other seeds?".into(),
-        headline: Headline { summary, tables: vec![table] },
+        headline: Headline { summary, tables: vec![over_seeds(rows, &ctx.seeds), table] },
         verdict,
         effects,
         n_items: count_distinct(rows, |r| &r.item),
@@ -95,7 +135,11 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         health: checks,
         figures: vec![figure],
         rows_of: Some("01-generalisation".into()),
-        power: power_of_means(&[("log tokens, value − control, held-out families", length)], "seeds", c),
+        power: power_of_means(
+            &[("log tokens, value − control, held-out families", length, Some(c.log_margin()))],
+            "seeds",
+            c,
+        ),
         key: ctx.key.clone(),
     })
 }
@@ -130,14 +174,18 @@ fn decide(length: &[f64], ctx: &Context) -> Result<Verdict> {
         percent(ci.0),
         percent(ci.1)
     );
-    let outcome = if negative == length.len() && p < c.alpha {
-        Outcome::Supports
+    let p_equal = tost_one_sample(length, -c.log_margin(), c.log_margin(), c.alpha)?.p.unwrap_or(1.0);
+    let (outcome, p) = if negative == length.len() && p < c.alpha && p_equal >= c.alpha {
+        (Outcome::Supports, p)
     } else if p < c.alpha && estimate > 0.0 {
         would_change = "Seeds that shorten held-out answers.".into();
-        Outcome::Refutes
+        (Outcome::Refutes, p)
+    } else if p_equal < c.alpha {
+        would_change = "Seeds whose effect lies beyond the equivalence margin.".into();
+        (Outcome::Refutes, p_equal)
     } else {
         would_change = "More seeds, all with the same sign.".into();
-        Outcome::Inconclusive
+        (Outcome::Inconclusive, p)
     };
     Ok(Verdict { outcome, p: Some(p), p_holm: None, primary: Some(primary), reason: format!("{found}."), would_change })
 }
@@ -168,6 +216,19 @@ mod tests {
     fn outcomes() {
         assert_eq!(run(5, |s| 10 + s as u32).outcome, Outcome::Supports);
         assert_eq!(run(5, |s| 30 + s as u32).outcome, Outcome::Refutes);
+        // Equivalent to control over seeds.
+        assert_eq!(run(6, |s| 20 + u32::from(s == 3)).outcome, Outcome::Refutes);
+        // Nothing held out: no effect is made up.
+        let rows: Vec<Row> = ["control", "value"]
+            .into_iter()
+            .flat_map(|arm| (0..5).map(move |seed| (arm, seed)))
+            .map(|(arm, seed)| Row { seed, ..row(arm, "pattern", "train", 0, "neutral", 0, 20, true) })
+            .collect();
+        let mut ctx = context(1);
+        ctx.seeds = (0..5).collect();
+        let r = result(&rows, &ctx).unwrap();
+        assert!(r.verdict.outcome == Outcome::NotTested && r.power.is_none(), "{:?}", r.verdict);
+        assert_eq!(r.headline.tables[0].rows.len(), 2);
         // One seed of the other sign: not in every one.
         assert_eq!(run(6, |s| if s == 3 { 22 } else { 10 }).outcome, Outcome::Inconclusive);
         let v = run(3, |s| 10 + s as u32);

@@ -71,6 +71,7 @@ pub fn context(min_items: usize) -> Context {
         rules: Rules::built_in().unwrap().numbers,
         tests: 2,
         training: Vec::new(),
+        limit: 100,
         key: "key".into(),
     }
 }
@@ -220,11 +221,54 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
     let refused = run(&o, &other, &first, &mut Silent).unwrap_err().to_string();
     assert!(refused.contains("another configuration"), "{refused}");
     assert!(before == (read(&items), read(&first.join("manifest.json")), read(&first.join("config.toml"))));
-    let mut manifest: Manifest = serde_json::from_slice(&read(&first.join("manifest.json"))).unwrap();
-    manifest.device = "another device".into();
-    std::fs::write(first.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
-    let refused = run(&o, &c, &first, &mut Silent).unwrap_err().to_string();
-    assert!(refused.contains("rows of two devices"), "{refused}");
+    // Rows of another device, program, model or data set are not mixed in.
+    let good = read(&first.join("manifest.json"));
+    type Edit<'a> = &'a dyn Fn(&mut Manifest);
+    let foreign: [(Edit, &str); 5] = [
+        (&|m| m.device = "another device".into(), "rows of two devices"),
+        (&|m| m.version = "0.0.9".into(), "another program version"),
+        (&|m| drop(m.hashes.insert("model".into(), "0".into())), "another model"),
+        (&|m| drop(m.hashes.insert("data".into(), "0".into())), "another data"),
+        (&|m| drop(m.hashes.insert("rules".into(), "0".into())), "another rules"),
+    ];
+    for (edit, needle) in foreign {
+        let mut manifest: Manifest = serde_json::from_slice(&good).unwrap();
+        edit(&mut manifest);
+        std::fs::write(first.join("manifest.json"), serde_json::to_vec(&manifest).unwrap()).unwrap();
+        let refused = run(&o, &c, &first, &mut Silent).unwrap_err().to_string();
+        assert!(refused.contains(needle), "{refused}");
+    }
+}
+
+#[test]
+fn a_dead_gradient_ends_the_training_and_its_tests_are_not_tested() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut c = config(dir.path());
+    model(&dir.path().join("model"), &c);
+    // A random model earns nothing: all groups agree.
+    (c.tests, c.sweep) = (vec![1, 8], None);
+    c.arms.truncate(2);
+    (c.run.max_steps, c.run.zero_std_limit) = (9, 0.9);
+    let results = run(&Cpu::<f32>::new(), &c, &dir.path().join("run"), &mut Silent).unwrap();
+    for r in &results {
+        let check = r.health.iter().find(|h| h.name == "training of value, seed 42").unwrap();
+        assert!(!check.ok && check.fatal && check.detail.contains("dead gradient at step 2"), "{check:?}");
+        assert_eq!(r.verdict.outcome, Outcome::NotTested);
+        assert!(r.verdict.reason.contains("training of value"), "{}", r.verdict.reason);
+    }
+}
+
+#[test]
+fn a_reward_that_a_degenerate_policy_wins_is_refused_before_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut c = config(dir.path());
+    model(&dir.path().join("model"), &c);
+    // Nearly right pays nearly as much as right.
+    c.frugality.reward.near_miss = 0.9;
+    let run_dir = dir.path().join("run");
+    let refused = run(&Cpu::<f32>::new(), &c, &run_dir, &mut Silent).unwrap_err().to_string();
+    assert!(refused.contains("control") && refused.contains("off by one"), "{refused}");
+    assert!(!run_dir.join("train").exists());
 }
 
 #[test]

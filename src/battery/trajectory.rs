@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::error::Result;
 use super::phase::{Check, Trajectory};
-use super::record::{Decoding, Health, Row};
+use super::record::{Decoding, Effect, Health, Row};
 use super::rules::Numbers;
-use crate::stats::{cluster_codes, persistent_crossing};
+use crate::stats::{Resampling, StatResult, cluster_codes, log_rank, persistent_crossing, restricted_mean_difference};
 
 /// Behaviour at one check.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,25 +55,129 @@ pub fn dose(points: &[Point], index: usize) -> f64 {
     points.iter().take(index + 1).fold(0.0, |m, p| m.max(p.kl))
 }
 
-/// Break or end of a phase on the dose axis: `(dose, broke)`; an unbroken phase is censored at its end.
-pub fn survival(points: &[Point], rules: &Numbers) -> (f64, bool) {
-    match break_index(points, rules) {
-        Some(i) => (dose(points, i), true),
-        None => (dose(points, points.len().saturating_sub(1)), false),
+/// What endurance is measured in. A claim must hold on all: a long answer spends more nats on the same shift than a short one, and
+/// runs that end at the same step end at different distances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axis {
+    /// Nats per completion.
+    Completion,
+    /// Nats per token.
+    Token,
+    Step,
+}
+
+impl Axis {
+    pub const ALL: [Axis; 3] = [Axis::Completion, Axis::Token, Axis::Step];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Axis::Completion => "nats per completion",
+            Axis::Token => "nats per token",
+            Axis::Step => "steps",
+        }
+    }
+
+    fn at(self, p: &Point) -> f64 {
+        match self {
+            Axis::Completion => p.kl,
+            Axis::Token => p.kl / p.tokens.max(1.0),
+            Axis::Step => p.step as f64,
+        }
     }
 }
 
-/// Was there anything to learn from, and did the weights move?
-pub fn alive(t: &Trajectory, points: &[Point], what: &str, fatal: bool, rules: &Numbers) -> Health {
+/// One training, and the check at which the behaviour gave way or set in.
+pub struct Course {
+    pub points: Vec<Point>,
+    pub event: Option<usize>,
+}
+
+impl Course {
+    /// Distance at the event, or at the end: `(distance, event)`. The largest so far, since a dose is not taken back.
+    pub fn time(&self, axis: Axis) -> (f64, bool) {
+        let index = self.event.unwrap_or(self.points.len().saturating_sub(1));
+        (self.points.iter().take(index + 1).fold(0.0, |m, p| m.max(axis.at(p))), self.event.is_some())
+    }
+}
+
+fn times(first: &[Course], other: &[Course], axis: Axis) -> (Vec<f64>, Vec<bool>, Vec<bool>) {
+    let (times, events): (Vec<f64>, Vec<bool>) = first.iter().chain(other).map(|c| c.time(axis)).unzip();
+    let is_first = (0..times.len()).map(|i| i < first.len()).collect();
+    (times, events, is_first)
+}
+
+/// Log-rank of two arms on every axis.
+pub fn log_ranks(first: &[Course], other: &[Course], opts: &Resampling) -> Result<Vec<(Axis, StatResult)>> {
+    let on = |axis| {
+        let (times, events, is_first) = times(first, other, axis);
+        Ok((axis, log_rank(&times, &events, &is_first, opts)?))
+    };
+    Axis::ALL.into_iter().map(on).collect()
+}
+
+/// How much further the first arm goes before the event, in nats per completion: difference of restricted means up to the shorter of
+/// the two arms' longest runs. `None` where too few events identify it.
+pub fn restricted_effect(name: &str, first: &[Course], other: &[Course], level: f64) -> Option<Effect> {
+    let (times, events, is_first) = times(first, other, Axis::Completion);
+    let longest = |want: bool| {
+        let of = times.iter().zip(&is_first).filter(|(_, f)| **f == want);
+        of.fold(0.0f64, |m, (t, _)| m.max(*t))
+    };
+    let r = restricted_mean_difference(&times, &events, &is_first, longest(true).min(longest(false)), level).ok()?;
+    Some(Effect {
+        name: name.into(),
+        estimate: r.estimate?,
+        low: r.ci.map_or(f64::NAN, |c| c.low),
+        high: r.ci.map_or(f64::NAN, |c| c.high),
+        level,
+        method: r.method,
+        margin: None,
+    })
+}
+
+/// Two neighbouring stretches between checks, before `until`, in which more groups than the rule allows had no reward variance.
+fn dead_at(t: &Trajectory, until: Option<u64>, rules: &Numbers) -> Option<u64> {
+    let stretch = |w: &[Check]| {
+        let of: Vec<f64> =
+            t.zero_std.iter().filter(|(s, _)| (w[0].step..w[1].step).contains(&(s - 1))).map(|(_, z)| *z).collect();
+        (w[0].step, !of.is_empty() && mean(&of) > rules.dead_gradient)
+    };
+    let dead: Vec<(u64, bool)> =
+        t.checks.windows(2).map(stretch).filter(|(s, _)| until.is_none_or(|u| *s < u)).collect();
+    let run = dead.len().min(2);
+    dead.windows(run.max(1)).find(|w| w.iter().all(|d| d.1)).map(|w| w[0].0)
+}
+
+/// Was there anything to learn from, and did the weights move? After `event`, the check at which the behaviour gave way, groups may
+/// well agree.
+pub fn alive(
+    t: &Trajectory,
+    points: &[Point],
+    event: Option<usize>,
+    what: &str,
+    fatal: bool,
+    rules: &Numbers,
+) -> Health {
     let moved = points.last().map_or(0.0, |p| p.kl);
-    let dead = t.zero_std.is_some_and(|z| z > rules.dead_gradient);
-    let share = t.zero_std.map_or("supervised".to_string(), |z| format!("{:.0} % zero-variance groups", 100.0 * z));
+    let dead = dead_at(t, event.and_then(|e| points.get(e)).map(|p| p.step), rules);
+    let shares: Vec<f64> = t.zero_std.iter().map(|z| z.1).collect();
+    let share = match shares.len() {
+        0 => "supervised".to_string(),
+        _ => format!("{:.0} % zero-variance groups", 100.0 * mean(&shares)),
+    };
+    let stalled = dead.map_or(String::new(), |s| format!(", nearly all of them from step {s} on"));
+    let logged = |name: &str, values: &[f64]| match values.len() {
+        0 => String::new(),
+        _ => format!("; mean {name} {:.3}", mean(values)),
+    };
     Health {
         name: format!("gradient of {what}, {}, seed {}", t.arm.name(), t.seed),
-        ok: !dead && moved > rules.least_moved,
+        ok: dead.is_none() && moved > rules.least_moved,
         fatal,
         detail: format!(
-            "{share}; moved {moved:.3} nats per completion in {} steps",
+            "{share}{stalled}{}{}; moved {moved:.3} nats per completion in {} steps",
+            logged("entropy", &t.entropy),
+            logged("gradient norm", &t.grad_norm),
             t.checks.last().map_or(0, |c| c.step)
         ),
     }
@@ -142,7 +247,9 @@ mod tests {
             seed: 1,
             checks: Vec::new(),
             ended: crate::train::run::Ended::Complete { step: n },
-            zero_std: None,
+            zero_std: Vec::new(),
+            entropy: Vec::new(),
+            grad_norm: Vec::new(),
         };
         let mut p: Vec<Point> = (0..6).map(|i| point(i, 0.1, 10.0)).collect();
         assert!(frozen_accuracy(&t(6), &p, "x").is_some_and(|h| !h.ok && h.detail.contains("1.000")));
@@ -157,8 +264,41 @@ mod tests {
         let p: Vec<Point> = (0..6).map(|i| point(i as u64, kl[i], tokens[i])).collect();
         let rules = Rules::built_in().unwrap().numbers;
         assert_eq!(break_index(&p, &rules), Some(3));
-        assert_eq!(survival(&p, &rules), (0.5, true));
-        assert_eq!(survival(&p[..3], &rules), (0.5, false));
-        assert_eq!(survival(&[], &rules), (0.0, false));
+        let course = |p: &[Point]| Course { event: break_index(p, &rules), points: p.to_vec() };
+        let time = |p: &[Point], axis| course(p).time(axis);
+        assert_eq!(time(&p, Axis::Completion), (0.5, true));
+        assert_eq!(time(&p[..3], Axis::Completion), (0.5, false));
+        assert_eq!(time(&[], Axis::Completion), (0.0, false));
+        assert_eq!(time(&p, Axis::Step), (3.0, true));
+        assert_eq!(time(&p, Axis::Token), (0.5 / 21.0, true));
+    }
+
+    #[test]
+    fn a_gradient_that_dies_half_way_is_dead() {
+        let rules = Rules::built_in().unwrap().numbers;
+        let check = |step: u64| Check { step, kl: 0.1 * step as f64, rows: Vec::new(), activations: None };
+        let run = |zero: &dyn Fn(u64) -> f64| Trajectory {
+            arm: crate::battery::config::Arm::Value,
+            seed: 1,
+            checks: (0..5).map(|i| check(5 * i)).collect(),
+            ended: crate::train::run::Ended::Complete { step: 20 },
+            zero_std: (1..=20).map(|s| (s, zero(s))).collect(),
+            entropy: vec![0.5],
+            grad_norm: Vec::new(),
+        };
+        let p: Vec<Point> = (0..5).map(|i| point(5 * i, 0.5 * i as f64, 10.0)).collect();
+        let health = |t: &Trajectory, event| alive(t, &p, event, "x", true, &rules);
+        let half = run(&|s| if s > 10 { 1.0 } else { 0.2 });
+        let h = health(&half, None);
+        assert!(!h.ok && h.detail.contains("from step 10") && h.detail.contains("entropy 0.500"), "{}", h.detail);
+        // What agrees after it has given way was alive while it mattered.
+        assert!(health(&half, Some(2)).ok);
+        // One stretch is no trend; a mean below the limit hides nothing.
+        assert!(health(&run(&|s| if (6..=10).contains(&s) { 1.0 } else { 0.3 }), None).ok);
+        assert!(!health(&run(&|_| 0.95), None).ok);
+        let mut still = run(&|_| 0.1);
+        still.zero_std.clear();
+        assert!(health(&still, None).ok);
+        assert!(!alive(&still, &[point(0, 0.0, 9.0)], None, "x", true, &rules).ok, "weights that did not move");
     }
 }

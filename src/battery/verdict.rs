@@ -1,11 +1,11 @@
 //! From paired differences to effects, and the arithmetic that the tests' verdicts share.
 
 use super::error::Result;
-use super::record::{Cell, Effect, Table};
+use super::record::Effect;
 use super::rows::Paired;
 use crate::stats::{
-    BootstrapInterval, Design, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, describe, detectable_effect,
-    detectable_hazard_ratio, hierarchical_bootstrap, power_paired_t, sign_flip, smallest_p, tost_cluster_mean,
+    BootstrapInterval, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, hierarchical_bootstrap, sign_flip,
+    t_interval, tost_cluster_mean, tost_one_sample,
 };
 
 /// Settings of the statistics, copied into the run.
@@ -39,7 +39,23 @@ impl StatisticsConfig {
     }
 }
 
-/// Mean paired difference with a bootstrap interval over canonical prompts (and seeds, when there are several).
+/// Seeds from which on a bootstrap over seeds covers what it says; with fewer, t over the per-seed effects stands beside it.
+const SEEDS_TO_RESAMPLE: usize = 10;
+
+impl Paired {
+    /// Mean difference of every seed: training runs are what varies when prompts are many.
+    pub fn seed_means(&self) -> Vec<f64> {
+        let mut sums = vec![(0.0, 0.0); self.n_seeds];
+        for (v, &s) in self.values.iter().zip(&self.seeds) {
+            sums[s].0 += v;
+            sums[s].1 += 1.0;
+        }
+        sums.into_iter().filter(|s| s.1 > 0.0).map(|s| s.0 / s.1).collect()
+    }
+}
+
+/// Mean paired difference with a bootstrap interval over canonical prompts (and seeds, when there are several: with fewer than ten
+/// the wider of that and of t over the per-seed effects, since a bootstrap over 3 seeds covers 83 %).
 pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>) -> Result<Effect> {
     let opts = c.resampling();
     // Identical answers in every pair: the estimate is exact and no resampling scheme has anything to draw from.
@@ -55,120 +71,91 @@ pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>)
     };
     let estimate = r.estimate.unwrap_or(f64::NAN);
     let ci = r.ci;
-    Ok(Effect {
-        name: name.into(),
-        estimate,
-        low: ci.map_or(f64::NAN, |c| c.low),
-        high: ci.map_or(f64::NAN, |c| c.high),
-        level: c.level,
-        method: r.method,
-        margin,
-    })
+    let (mut low, mut high) = (ci.map_or(f64::NAN, |c| c.low), ci.map_or(f64::NAN, |c| c.high));
+    let mut method = r.method;
+    if d.n_seeds > 1
+        && d.n_seeds < SEEDS_TO_RESAMPLE
+        && let Some(t) = t_interval(&d.seed_means(), c.level).ok().and_then(|t| t.ci)
+    {
+        (low, high) = (low.min(t.low), high.max(t.high));
+        method = format!("{method}, or t over {} seeds where that is wider", d.n_seeds);
+    }
+    Ok(Effect { name: name.into(), estimate, low, high, level: c.level, method, margin })
 }
 
 /// Two-sided sign-flip permutation p over canonical prompts, and the smallest p the design can give. The design is the number of
-/// prompts: pairs that happen to be equal do not make it smaller.
+/// prompts: pairs that happen to be equal do not make it smaller. With several seeds the larger of that p and of the t test over
+/// the per-seed effects: a seed moves all prompts together, which flips of prompts cannot see.
 pub fn permutation_p(d: &Paired, c: &StatisticsConfig) -> Result<(f64, f64)> {
     let r = sign_flip(&d.values, &d.clusters, &c.resampling())?;
     let patterns = 0.5f64.powi(d.n_prompts.saturating_sub(1).try_into().unwrap_or(i32::MAX));
-    Ok((r.p.unwrap_or(1.0), patterns.max(1.0 / (c.resamples as f64 + 1.0))))
+    let mut p = r.p.unwrap_or(1.0);
+    // Per-seed effects that are all equal carry no variation to test against.
+    if d.n_seeds > 1
+        && let Some(over_seeds) = t_interval(&d.seed_means(), c.level).ok().and_then(|t| t.p)
+    {
+        p = p.max(over_seeds);
+    }
+    Ok((p, patterns.max(least_p(c))))
 }
 
-/// p of the two one-sided tests that the mean difference lies within ± `margin`; 0 when nothing varies and it does.
+/// Smallest p that resampling can give.
+fn least_p(c: &StatisticsConfig) -> f64 {
+    1.0 / (c.resamples as f64 + 1.0)
+}
+
+/// p of the two one-sided tests that the mean difference lies within ± `margin`, over canonical prompts, and with several seeds over
+/// the per-seed effects too (the larger). Where nothing varies and the difference is within: the smallest p of resampling, not 0.
 pub fn equivalence_p(d: &Paired, margin: f64, c: &StatisticsConfig) -> Result<f64> {
     if let Some(first) = d.values.first()
         && d.values.iter().all(|v| v == first)
     {
-        return Ok(if first.abs() < margin { 0.0 } else { 1.0 });
+        return Ok(if first.abs() < margin { least_p(c) } else { 1.0 });
     }
-    Ok(tost_cluster_mean(&d.values, &d.clusters, -margin, margin, c.alpha)?.p.unwrap_or(1.0))
+    let mut p = tost_cluster_mean(&d.values, &d.clusters, -margin, margin, c.alpha)?.p.unwrap_or(1.0);
+    if d.n_seeds > 1
+        && let Some(over_seeds) = tost_one_sample(&d.seed_means(), -margin, margin, c.alpha).ok().and_then(|t| t.p)
+    {
+        p = p.max(over_seeds);
+    }
+    Ok(p)
 }
 
-/// Power that effects are said to be found with.
-const POWER: f64 = 0.8;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// What contrasts could have shown: the smallest mean difference that a paired t test on this many prompts finds with 80 % power,
-/// given the spread between prompts that was seen.
-pub fn power_table(contrasts: &[(&str, &Paired)], c: &StatisticsConfig) -> Option<Table> {
-    let mut samples = Vec::new();
-    for (name, d) in contrasts {
-        let mut sums = vec![(0.0, 0.0); d.n_prompts];
-        for (v, &k) in d.values.iter().zip(&d.clusters) {
-            sums[k].0 += v;
-            sums[k].1 += 1.0;
-        }
-        samples.push((*name, sums.iter().filter(|s| s.1 > 0.0).map(|s| s.0 / s.1).collect()));
-    }
-    power_of_means(&samples, "prompts", c)
-}
-
-/// The same from one value a unit (`prompts`, `seeds`).
-pub fn power_of_means(samples: &[(&str, Vec<f64>)], unit: &str, c: &StatisticsConfig) -> Option<Table> {
-    let mut table = Table {
-        title: "Smallest effect found with 80 % power".into(),
-        columns: vec!["contrast".into(), format!("n {unit}"), format!("sd over {unit}"), "smallest effect".into()],
-        rows: Vec::new(),
-    };
-    for (name, means) in samples {
-        let Ok(s) = describe(means) else { continue };
-        // Power grows with the effect: bisection on the standardised one.
-        let (mut low, mut high) = (0.0, 10.0);
-        for _ in 0..40 {
-            let dz = 0.5 * (low + high);
-            match power_paired_t(means.len() as u64, dz, c.alpha) {
-                Ok(p) if p < POWER => low = dz,
-                Ok(_) => high = dz,
-                Err(_) => return None,
+    /// Every prompt moved by its seed alone, around `mean`.
+    fn shifted(mean: f64, shifts: &[f64]) -> Paired {
+        let mut d = Paired { n_prompts: 40, n_seeds: shifts.len(), ..Paired::default() };
+        for (s, shift) in shifts.iter().enumerate() {
+            for k in 0..40 {
+                d.values.push(mean + shift + 0.01 * ((k * 7 + s * 3) % 11) as f64 - 0.05);
+                d.clusters.push(k);
+                d.seeds.push(s);
             }
         }
-        table.rows.push(vec![
-            Cell::Text((*name).into()),
-            Cell::Number(means.len() as f64),
-            Cell::Number(s.sd),
-            Cell::Number(high * s.sd),
-        ]);
+        d
     }
-    (!table.rows.is_empty()).then_some(table)
-}
 
-/// The same for effects of which only an interval is known, by the normal approximation with the standard error read off the
-/// interval. `n` is the number of distinct prompts.
-pub fn power_of_intervals(effects: &[Effect], n: usize, c: &StatisticsConfig) -> Option<Table> {
-    let mut table = Table {
-        title: "Smallest effect found with 80 % power, from the width of the interval".into(),
-        columns: ["contrast", "n prompts", "standard error", "smallest effect"].map(String::from).to_vec(),
-        rows: Vec::new(),
-    };
-    for e in effects {
-        // An interval of level L is as wide as 2 z((1 + L) / 2) standard errors.
-        let Ok(z) = detectable_effect(1.0, 1.0 - e.level, 0.5) else { continue };
-        let se = (e.high - e.low) / (2.0 * z);
-        let Ok(least) = detectable_effect(se, c.alpha, POWER) else { continue };
-        let row = [n as f64, se, least];
-        table.rows.push(std::iter::once(Cell::Text(e.name.clone())).chain(row.map(Cell::Number)).collect());
+    #[test]
+    fn a_shift_of_whole_seeds_is_no_effect() {
+        let c = StatisticsConfig { resamples: 999, ..StatisticsConfig::default() };
+        // Prompts all agree, seeds do not: 40 prompts would call it certain.
+        let d = shifted(0.1, &[-0.2, 0.0, 0.2]);
+        assert!(sign_flip(&d.values, &d.clusters, &c.resampling()).unwrap().p.unwrap() < 0.01);
+        assert!(permutation_p(&d, &c).unwrap().0 > 0.3);
+        let e = effect("x", &d, &c, None).unwrap();
+        assert!(e.low < 0.0 && e.high > 0.0 && e.method.contains("3 seeds"), "{e:?}");
+        // Seeds that agree leave the p of the prompts.
+        assert!(permutation_p(&shifted(0.1, &[-0.001, 0.0, 0.001]), &c).unwrap().0 < 0.01);
+        // Equivalence over prompts is not equivalence over seeds.
+        let d = shifted(0.0, &[-0.04, 0.0, 0.04]);
+        assert!(tost_cluster_mean(&d.values, &d.clusters, -0.05, 0.05, 0.05).unwrap().p.unwrap() < 0.05);
+        assert!(equivalence_p(&d, 0.05, &c).unwrap() > 0.05);
+        // Nothing varies: as sure as resampling can be, never certain.
+        let same =
+            Paired { values: vec![0.0; 9], clusters: (0..9).collect(), seeds: vec![0; 9], n_prompts: 9, n_seeds: 1 };
+        assert_eq!(equivalence_p(&same, 0.05, &c).unwrap(), 0.001);
     }
-    (!table.rows.is_empty()).then_some(table)
-}
-
-/// The same for a log-rank test of two arms with as many runs each: (contrast, seeds, events). Beside the hazard ratio stands the
-/// smallest p that permuting so few runs can give.
-pub fn power_of_survival(contrasts: &[(String, usize, usize)], c: &StatisticsConfig) -> Option<Table> {
-    let columns = ["contrast", "n seeds", "events", "smallest hazard ratio", "smallest attainable p"];
-    let mut table = Table {
-        title: "Smallest hazard ratio found with 80 % power".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows: Vec::new(),
-    };
-    for (name, seeds, events) in contrasts {
-        let least = smallest_p(Design::Permutation { n1: *seeds as u64, n2: *seeds as u64 });
-        // What no permutation can make significant is not found at any size.
-        let ratio = match detectable_hazard_ratio(*events as u64, c.alpha, POWER) {
-            _ if least > c.alpha => Cell::Text("none: too few seeds".into()),
-            Ok(ratio) => Cell::Number(ratio),
-            Err(_) => Cell::Text("none: no event".into()),
-        };
-        let count = |n: usize| Cell::Number(n as f64);
-        table.rows.push(vec![Cell::Text(name.clone()), count(*seeds), count(*events), ratio, Cell::Number(least)]);
-    }
-    (!table.rows.is_empty()).then_some(table)
 }

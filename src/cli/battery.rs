@@ -192,8 +192,15 @@ fn show(plan: &Plan) -> String {
             Cell::Text(t.number.to_string()),
             Cell::Text(format!("{:.2e}", t.smallest_p)),
             Cell::Text(format!("{:.4}", t.threshold)),
-            Cell::Text(if t.enough { "large enough" } else { "too small: will be \"not tested\"" }.into()),
+            Cell::Text(if t.enough {
+                "large enough".into()
+            } else {
+                format!("too small: will be \"not tested\". {}", t.needs)
+            }),
         ]);
+    }
+    if tests.rows.is_empty() {
+        tests.title = "No test is asked for".into();
     }
     format!(
         "{}\n{}\nTime on this device: about {}. Memory: about {:.2} GiB.\n",

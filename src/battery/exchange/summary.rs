@@ -33,7 +33,9 @@ pub fn health(records: &[Record], train: Option<&[Task]>) -> Vec<Health> {
         .iter()
         .map(|r| Seen {
             arm: &r.arm,
+            condition: &r.condition,
             family: &r.family,
+            correct: r.correct.map(|c| c == 1.0),
             answer: r.answer.as_deref(),
             truth: &r.truth,
             cut: r.finish.map(|f| f == Finish::Length),
