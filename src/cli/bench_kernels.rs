@@ -109,6 +109,7 @@ cases! {
     "repetition_penalty" "" => repetition_penalty;
     "global_norm" "" => global_norm;
     "adamw" "" => adamw;
+    "adamw_bf16" "" => adamw_bf16;
 }
 
 /// A row per operation; `name` is the model's.
@@ -414,6 +415,28 @@ fn adamw<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
     let norm = o.global_norm(&[&g])?;
     let n = rows * cols;
     work(&[rows, cols], 16 * n, 7 * n, move || o.adamw(&mut w, &g, &mut m, &mut v, &hyper, &norm).map(drop))
+}
+
+fn adamw_bf16<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
+    let (rows, cols) = (s.ffn, s.hidden);
+    let hyper = AdamW {
+        lr: 1e-4,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        weight_decay: 0.01,
+        bias_correction1: 0.1,
+        bias_correction2: 0.001,
+        max_norm: 1.0,
+    };
+    let (mut w, g) = (o.zeros_bf16(rows, cols)?, given(o, 2, rows, cols)?);
+    let (mut m, mut v) = (o.zeros_bf16(rows, cols)?, o.zeros_bf16(rows, cols)?);
+    let norm = o.global_norm(&[&g])?;
+    let mut report = o.zeros(1, 2)?;
+    let n = rows * cols;
+    work(&[rows, cols], 32 * n, 4 * n, move || {
+        o.adamw_bf16(&mut w, &g, &mut m, &mut v, &hyper, &norm, [1, 2], &mut report, 0)
+    })
 }
 
 #[cfg(test)]

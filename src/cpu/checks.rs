@@ -37,6 +37,10 @@ pub fn full_mut<'a, F: Real>(op: &'static str, what: &str, x: &'a mut CpuTensor<
     x.slice_mut().map_or_else(|| refuse(op, format!("{what} is stored as bf16, which is read-only")), Ok)
 }
 
+pub fn bits_mut<'a, F: Real>(op: &'static str, what: &str, x: &'a mut CpuTensor<F>) -> Result<&'a mut [u16]> {
+    x.bits_mut().map_or_else(|| refuse(op, format!("{what} is not stored as bf16")), Ok)
+}
+
 /// Checks an attention call; `keys` are `k` and `v`.
 pub fn qkv<'a, F: Real>(
     op: &'static str,

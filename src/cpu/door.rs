@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::checks::{below, counted, full, full_mut, head_dims, qkv, refuse, shaped};
+use super::checks::{below, bits_mut, counted, full, full_mut, head_dims, qkv, refuse, shaped};
 use super::matmul::Dims;
 use super::real::Real;
 use super::tensor::{CpuIndex, CpuTensor, Values};
 use super::{Cpu, embed, optim, rows, sample};
+use crate::ops::plan::bf16_bits;
 use crate::ops::{AdamW, AttnPlan, AttnShape, HeadOut, Ops, Result, Sampling, ScatterPlan, TensorMeta};
 
 /// Logits are kept for the backward pass up to this many bytes (at 4 bytes each), and made in chunks of rows of this
@@ -87,6 +88,13 @@ impl<F: Real> Ops for Cpu<F> {
         Ok(self.zeroed(rows, cols))
     }
 
+    fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<Self::T> {
+        match rows.checked_mul(cols) {
+            Some(n) => Ok(CpuTensor::bf16(rows, cols, vec![0; n])),
+            None => refuse("zeros_bf16", format!("[{rows}, {cols}] is too large")),
+        }
+    }
+
     fn read(&self, x: &Self::T) -> Result<Vec<f32>> {
         Ok(match x.view() {
             Values::F(v) => v.iter().map(|x| x.f32()).collect(),
@@ -99,9 +107,11 @@ impl<F: Real> Ops for Cpu<F> {
     }
 
     fn write(&self, x: &mut Self::T, data: &[f32]) -> Result<()> {
-        let v = full_mut("write", "x", x)?;
-        counted("write", "data", data.len(), v.len())?;
-        v.iter_mut().zip(data).for_each(|(v, &x)| *v = F::of_f32(x));
+        counted("write", "data", data.len(), x.len())?;
+        match x.bits_mut() {
+            Some(bits) => bits.copy_from_slice(&bf16_bits("write", data)?),
+            None => full_mut("write", "x", x)?.iter_mut().zip(data).for_each(|(v, &x)| *v = F::of_f32(x)),
+        }
         Ok(())
     }
 
@@ -500,5 +510,36 @@ impl<F: Real> Ops for Cpu<F> {
         let (m, v) = (full_mut(op, "m", m)?, full_mut(op, "v", v)?);
         let change = self.kernels.adamw(w, g, m, v, hyper, clip);
         Ok(self.made(1, 1, |y| y.fill(F::of(change.sqrt()))))
+    }
+
+    fn adamw_bf16(
+        &self,
+        w: &mut Self::T,
+        g: &Self::T,
+        m: &mut Self::T,
+        v: &mut Self::T,
+        hyper: &AdamW,
+        norm: &Self::T,
+        key: [u32; 2],
+        report: &mut Self::T,
+        row: usize,
+    ) -> Result<()> {
+        let op = "adamw_bf16";
+        let (rows, cols) = (w.rows(), w.cols());
+        for (what, x) in [("g", g), ("m", m), ("v", v)] {
+            shaped(op, what, x, rows, cols)?;
+        }
+        shaped(op, "norm", norm, 1, 2)?;
+        shaped(op, "report", report, report.rows(), 2)?;
+        if row >= report.rows() || !w.len().is_multiple_of(4) {
+            return refuse(op, format!("row {row} of {}, {} elements in units of four", report.rows(), w.len()));
+        }
+        let clip = optim::clip_factor(full(op, "norm", norm)?[0], hyper.max_norm);
+        let (w, g) = (bits_mut(op, "w", w)?, full(op, "g", g)?);
+        let state = optim::Bf16State { w, m: bits_mut(op, "m", m)?, v: bits_mut(op, "v", v)?, origin: 0, key };
+        let (change, changed) = self.kernels.adamw_bf16(state, g, hyper, clip);
+        full_mut(op, "report", report)?[2 * row..2 * row + 2]
+            .copy_from_slice(&[F::of(change.sqrt()), F::of(changed as f64)]);
+        Ok(())
     }
 }

@@ -139,6 +139,9 @@ pub(crate) trait Kernels<F: Real>: Send + Sync {
     fn adamw(&self, w: &mut [F], g: &[F], m: &mut [F], v: &mut [F], hyper: &AdamW, clip: F) -> f64 {
         optim::adamw(w, g, m, v, hyper, clip)
     }
+    fn adamw_bf16(&self, state: optim::Bf16State<'_>, g: &[F], hyper: &AdamW, clip: F) -> (f64, u64) {
+        optim::adamw_bf16(state, g, hyper, clip)
+    }
 }
 
 /// The formulas themselves.

@@ -81,6 +81,14 @@ impl<F: Real> CpuTensor<F> {
         }
     }
 
+    /// Bit patterns; `None` unless bf16.
+    pub(super) fn bits_mut(&mut self) -> Option<&mut [u16]> {
+        match &mut self.data {
+            Data::F(_) => None,
+            Data::Bf16(v) => Some(&mut v[..self.rows * self.cols]),
+        }
+    }
+
     /// `None` for bf16.
     pub(super) fn slice_mut(&mut self) -> Option<&mut [F]> {
         match &mut self.data {

@@ -3,6 +3,7 @@
 use super::caps::Caps;
 use super::tensor::{GpuIndex, GpuTensor};
 use super::{Gpu, lock};
+use crate::ops::plan::bf16_bits;
 use crate::ops::{Dtype, OpError, Result, TensorMeta};
 use std::ops::Range;
 use std::sync::mpsc;
@@ -46,34 +47,58 @@ impl Gpu {
         Ok(GpuTensor { rows, cols, dtype: Dtype::Bf16, block })
     }
 
+    /// Zeros stored in bf16.
+    pub fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<GpuTensor> {
+        let bytes = Dtype::Bf16.bytes_of(rows * cols);
+        let block = self.pool.take(bytes, true)?;
+        // Slice by slice: the whole in host memory would be a second copy of the moments.
+        let zeros = vec![0u8; bytes.min(SLICE) as usize];
+        let mut at = 0;
+        while at < bytes {
+            let n = (bytes - at).min(SLICE);
+            self.write_at(&block.buffer, at, &zeros[..n as usize])?;
+            at += n;
+        }
+        Ok(GpuTensor { rows, cols, dtype: Dtype::Bf16, block })
+    }
+
     pub fn upload_index(&self, data: &[u32]) -> Result<GpuIndex> {
         let block = self.pool.take(data.len() as u64 * 4, true)?;
         self.write_buffer(&block.buffer, bytemuck::cast_slice(data))?;
         Ok(GpuIndex { len: data.len(), block })
     }
 
-    /// Overwrites an f32 tensor.
+    /// Overwrites a tensor; one in bf16 takes bf16 values only.
     pub fn write(&self, x: &mut GpuTensor, data: &[f32]) -> Result<()> {
         check_len("write", x.len(), data.len())?;
-        if x.dtype != Dtype::F32 {
-            return Err(OpError::Shape { op: "write", detail: "bf16 tensors are read-only weights".into() });
-        }
         // A queue write runs before what is recorded but not submitted; uses of the old content must not see the new one.
         self.flush();
-        self.write_buffer(&x.block.buffer, bytemuck::cast_slice(data))
+        match x.dtype {
+            Dtype::F32 => self.write_buffer(&x.block.buffer, bytemuck::cast_slice(data)),
+            Dtype::Bf16 => {
+                let mut bits = bf16_bits("write", data)?;
+                // Elements come in pairs.
+                bits.resize(bits.len().next_multiple_of(2), 0);
+                self.write_buffer(&x.block.buffer, bytemuck::cast_slice(&bits))
+            }
+        }
     }
 
     fn write_buffer(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+        for (i, slice) in bytes.chunks(SLICE as usize).enumerate() {
+            self.write_at(buffer, i as u64 * SLICE, slice)?;
+        }
+        Ok(())
+    }
+
+    /// Writes at most a slice.
+    fn write_at(&self, buffer: &wgpu::Buffer, at: u64, bytes: &[u8]) -> Result<()> {
         self.watch.enter("upload");
-        let slices = bytes.chunks(SLICE as usize);
-        let many = slices.len() > 1;
-        for (i, slice) in slices.enumerate() {
-            self.queue.write_buffer(buffer, i as u64 * SLICE, slice);
-            if many {
-                // Staging memory is freed when a later submission is done (wgpu#7114).
-                let submission = self.queue.submit([]);
-                self.wait(Some(submission))?;
-            }
+        self.queue.write_buffer(buffer, at, bytes);
+        if bytes.len() as u64 == SLICE || at > 0 {
+            // Staging memory is freed when a later submission is done (wgpu#7114).
+            let submission = self.queue.submit([]);
+            self.wait(Some(submission))?;
         }
         Ok(())
     }

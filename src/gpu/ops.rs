@@ -30,6 +30,10 @@ impl Ops for Gpu {
         Ok(x)
     }
 
+    fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<GpuTensor> {
+        Gpu::zeros_bf16(self, rows, cols)
+    }
+
     fn read(&self, x: &GpuTensor) -> Result<Vec<f32>> {
         Gpu::read(self, x)
     }
@@ -220,5 +224,20 @@ impl Ops for Gpu {
         norm: &GpuTensor,
     ) -> Result<GpuTensor> {
         optim::adamw(self, w, g, m, v, hyper, norm)
+    }
+
+    fn adamw_bf16(
+        &self,
+        w: &mut GpuTensor,
+        g: &GpuTensor,
+        m: &mut GpuTensor,
+        v: &mut GpuTensor,
+        hyper: &AdamW,
+        norm: &GpuTensor,
+        key: [u32; 2],
+        report: &mut GpuTensor,
+        row: usize,
+    ) -> Result<()> {
+        optim::adamw_bf16(self, w, g, m, v, hyper, norm, key, report, row)
     }
 }

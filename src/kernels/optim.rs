@@ -2,9 +2,9 @@
 //! blocks in a fixed order.
 
 use super::reduce::{RowPick, by_row, refuse, row_variants, shaped};
-use super::{Kernel, Variant};
+use super::{Kernel, On, Variant};
 use crate::gpu::{Bind, Dispatch, Gpu, GpuTensor, linear_grid};
-use crate::ops::{AdamW, Result, TensorMeta};
+use crate::ops::{AdamW, Dtype, Result, TensorMeta};
 use crate::part;
 use std::ops::Range;
 
@@ -33,11 +33,45 @@ pub static KERNELS: &[Kernel] = &[
         twin: "adamw",
         variants: row_variants!("adamw", "optim_adamw.wgsl", 64, &[&[]]),
     },
+    Kernel {
+        name: "adamw_bf16",
+        family: "optim",
+        twin: "adamw_bf16",
+        variants: &[
+            Variant {
+                name: "adamw_bf16.group",
+                why: "a workgroup per block",
+                parts: &[
+                    part!("lib/grid.wgsl"),
+                    part!("rows_unit4.wgsl"),
+                    part!("reduce_group.wgsl"),
+                    part!("optim_adamw_bf16.wgsl"),
+                ],
+                consts: &[("WG", 64)],
+                on: On::Hardware,
+                ..Variant::BASE
+            },
+            Variant {
+                name: "adamw_bf16.lane",
+                why: "no barriers",
+                parts: &[
+                    part!("lib/grid.wgsl"),
+                    part!("rows_unit4.wgsl"),
+                    part!("reduce_lane.wgsl"),
+                    part!("optim_adamw_bf16.wgsl"),
+                ],
+                consts: &[("WG", 64)],
+                on: On::Software,
+                ..Variant::BASE
+            },
+        ],
+    },
 ];
 
 const GLOBAL_NORM: &Kernel = &KERNELS[0];
 const BLOCK_SUMS: &Kernel = &KERNELS[1];
 const ADAMW: &Kernel = &KERNELS[2];
+const ADAMW_BF16: &Kernel = &KERNELS[3];
 
 /// Elements per block; part of the definition of the sums.
 const BLOCK: usize = 2048;
@@ -75,12 +109,12 @@ fn pieces(gpu: &Gpu, x: &GpuTensor, mut first: usize) -> Vec<Piece> {
         .collect()
 }
 
-/// Sums `blocks` pairs of partial sums into `y`; `root` takes the square root of the first and keeps the second.
-fn block_sums(gpu: &Gpu, partial: &GpuTensor, y: Bind, blocks: usize, root: bool) -> Result<()> {
+/// Sums `blocks` pairs of partial sums: the root of the first goes into row `row` of `y`, beside it the second with `count`.
+fn block_sums(gpu: &Gpu, partial: &GpuTensor, y: Bind, row: usize, blocks: usize, count: bool) -> Result<()> {
     gpu.dispatch(&Dispatch {
         binds: &[partial.bind(), y],
-        params: &[blocks as u32],
-        consts: &[("COUNT", u32::from(root))],
+        params: &[blocks as u32, row as u32],
+        consts: &[("COUNT", u32::from(count))],
         flops: 2 * blocks as u64,
         bytes: 8 * blocks as u64,
         ..Dispatch::new(gpu.select(BLOCK_SUMS, 1))
@@ -113,7 +147,7 @@ pub fn global_norm(gpu: &Gpu, grads: &[&GpuTensor]) -> Result<GpuTensor> {
         }
     }
     let norm = gpu.alloc_f32(1, 2)?;
-    block_sums(gpu, &partial, norm.bind(), blocks, true)?;
+    block_sums(gpu, &partial, norm.bind(), 0, blocks, true)?;
     Ok(norm)
 }
 
@@ -177,6 +211,87 @@ pub fn adamw(
         })?;
     }
     let change = gpu.alloc_f32(1, 1)?;
-    block_sums(gpu, &partial, change.bind(), blocks, false)?;
+    block_sums(gpu, &partial, change.bind(), 0, blocks, false)?;
     Ok(change)
+}
+
+/// One step on one tensor whose weights and moments are bf16, rounded stochastically with bits from `key` and the element's number.
+/// Row `row` of `report` becomes the L2 norm of the change of `w` and the number of elements that changed.
+#[allow(clippy::too_many_arguments)]
+pub fn adamw_bf16(
+    gpu: &Gpu,
+    w: &mut GpuTensor,
+    g: &GpuTensor,
+    m: &mut GpuTensor,
+    v: &mut GpuTensor,
+    hyper: &AdamW,
+    norm: &GpuTensor,
+    key: [u32; 2],
+    report: &mut GpuTensor,
+    row: usize,
+) -> Result<()> {
+    let op = "adamw_bf16";
+    let (rows, cols) = (w.rows(), w.cols());
+    shaped(op, "g", g, rows, cols)?;
+    shaped(op, "norm", norm, 1, 2)?;
+    shaped(op, "report", report, report.rows(), 2)?;
+    for (what, x) in [("w", &*w), ("m", &*m), ("v", &*v)] {
+        if (x.rows(), x.cols(), x.dtype()) != (rows, cols, Dtype::Bf16) {
+            return refuse(op, format!("{what} is not a bf16 tensor of [{rows}, {cols}]"));
+        }
+    }
+    if hyper.max_norm.is_nan() || row >= report.rows() {
+        return refuse(op, format!("max_norm {}, row {row} of {}", hyper.max_norm, report.rows()));
+    }
+    if !w.len().is_multiple_of(4) {
+        return refuse(op, format!("{} elements are no multiple of four", w.len()));
+    }
+    // Windows of the gradient, whose elements are the widest: a multiple of four elements each, since bindings are.
+    let windows: Vec<Range<u64>> = gpu.byte_windows(g.bytes()).collect();
+    let blocks_of = |r: &Range<u64>| (((r.end - r.start) / 4) as usize).div_ceil(BLOCK);
+    let blocks: usize = windows.iter().map(blocks_of).sum();
+    let partial = gpu.alloc_f32(blocks, 2)?;
+    let lane = gpu.caps().software;
+    let (variant, per_group) = if lane { (&ADAMW_BF16.variants[1], 64) } else { (&ADAMW_BF16.variants[0], 1) };
+    let clip = hyper.max_norm.is_finite();
+    let decay = (1.0 - hyper.lr as f64 * hyper.weight_decay as f64) as f32;
+    let step = (hyper.lr as f64 / hyper.bias_correction1 as f64) as f32;
+    let root2 = (hyper.bias_correction2 as f64).sqrt() as f32;
+    let mut first = 0;
+    for window in &windows {
+        let half = window.start / 2..window.end / 2;
+        let own = blocks_of(window);
+        gpu.dispatch(&Dispatch {
+            binds: &[
+                w.bind_bytes(half.clone()),
+                g.bind_bytes(window.clone()),
+                m.bind_bytes(half.clone()),
+                v.bind_bytes(half),
+                norm.bind(),
+                partial.bind(),
+            ],
+            params: &[
+                ((window.end - window.start) / 16) as u32,
+                (BLOCK / 4) as u32,
+                first as u32,
+                u32::from(clip),
+                if clip { hyper.max_norm.to_bits() } else { 0 },
+                decay.to_bits(),
+                hyper.beta1.to_bits(),
+                hyper.beta2.to_bits(),
+                step.to_bits(),
+                root2.to_bits(),
+                hyper.eps.to_bits(),
+                (window.start / 4) as u32,
+                key[0],
+                key[1],
+            ],
+            groups: linear_grid(own.div_ceil(per_group)),
+            flops: 12 * (window.end - window.start),
+            bytes: 4 * (window.end - window.start),
+            ..Dispatch::new(variant)
+        })?;
+        first += own;
+    }
+    block_sums(gpu, &partial, report.bind(), row, blocks, true)
 }

@@ -163,6 +163,9 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
     fn zeros(&self, rows: usize, cols: usize) -> Result<Self::T> {
         Ok((self.a.zeros(rows, cols)?, self.b.zeros(rows, cols)?))
     }
+    fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<Self::T> {
+        Ok((self.a.zeros_bf16(rows, cols)?, self.b.zeros_bf16(rows, cols)?))
+    }
     fn read(&self, x: &Self::T) -> Result<Vec<f32>> {
         self.call();
         let got = self.a.read(&x.0)?;
@@ -508,6 +511,31 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
         // Each w was rounded by up to a unit in its last place: what the norm of the change can be off by.
         let off = self.size(w)? * f32::EPSILON * (w.len() as f32).sqrt();
         self.settled(op, "change", a, b, 100.0 * off / self.bound)
+    }
+
+    fn adamw_bf16(
+        &self,
+        w: &mut Self::T,
+        g: &Self::T,
+        m: &mut Self::T,
+        v: &mut Self::T,
+        hyper: &AdamW,
+        norm: &Self::T,
+        key: [u32; 2],
+        report: &mut Self::T,
+        row: usize,
+    ) -> Result<()> {
+        self.call();
+        let op = "adamw_bf16";
+        self.a.adamw_bf16(&mut w.0, &g.0, &mut m.0, &mut v.0, hyper, &norm.0, key, &mut report.0, row)?;
+        self.b.adamw_bf16(&mut w.1, &g.1, &mut m.1, &mut v.1, hyper, &norm.1, key, &mut report.1, row)?;
+        // Values that differ in their last f32 bits may be rounded to different neighbours: a bf16 unit in the last place.
+        let unit = 100.0 / (256.0 * self.bound);
+        for (what, x) in [("m", m), ("v", v), ("w", w), ("report", report)] {
+            let size = self.size(x)?;
+            self.settle(op, what, x, unit * size)?;
+        }
+        Ok(())
     }
 }
 

@@ -18,7 +18,7 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {
     F32,
-    /// bfloat16, two to a u32, the even element in the low half. Read-only weights.
+    /// bfloat16, two to a u32, the even element in the low half: weights, and with [`Ops::adamw_bf16`] moments.
     Bf16,
 }
 
@@ -146,10 +146,12 @@ pub trait Ops: Sync {
     fn upload_bf16(&self, rows: usize, cols: usize, data: &[u16]) -> Result<Self::T>;
     fn upload_index(&self, data: &[u32]) -> Result<Self::I>;
     fn zeros(&self, rows: usize, cols: usize) -> Result<Self::T>;
+    /// Zeros stored in bf16.
+    fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<Self::T>;
     /// Values in f32 (bf16 expanded, f64 rounded).
     fn read(&self, x: &Self::T) -> Result<Vec<f32>>;
     fn read_index(&self, x: &Self::I) -> Result<Vec<u32>>;
-    /// Overwrites an f32 tensor.
+    /// Overwrites a tensor; one in bf16 takes bf16 values only.
     fn write(&self, x: &mut Self::T, data: &[f32]) -> Result<()>;
     fn copy(&self, x: &Self::T) -> Result<Self::T>;
     fn fill(&self, x: &mut Self::T, value: f32) -> Result<()>;
@@ -277,6 +279,25 @@ pub trait Ops: Sync {
         hyper: &AdamW,
         norm: &Self::T,
     ) -> Result<Self::T>;
+
+    /// As [`Ops::adamw`] on weights and moments stored in bf16, the number of elements a multiple of four: everything is computed in f32
+    /// and each new value rounded to one of its two bf16 neighbours, at random so that the expectation is exact. The random bits are a
+    /// function of `key` and the element's number: `r = mix(mix(i + key[0]) ^ key[1])`, its low half for `w`, its high half for `m`, the
+    /// low half of `mix(r + 0x9e3779b9)` for `v` ([`plan::mix`]). Row `row` of `report` `[n,2]` becomes the L2 norm of the change of `w` and the number
+    /// of elements that changed.
+    #[allow(clippy::too_many_arguments)]
+    fn adamw_bf16(
+        &self,
+        w: &mut Self::T,
+        g: &Self::T,
+        m: &mut Self::T,
+        v: &mut Self::T,
+        hyper: &AdamW,
+        norm: &Self::T,
+        key: [u32; 2],
+        report: &mut Self::T,
+        row: usize,
+    ) -> Result<()>;
 
     // ---- plans (host work shared by every backend) --------------------------------------------------------------------
 

@@ -137,3 +137,33 @@ pub fn rope_table(positions: usize, head_dim: usize, theta: f64) -> Vec<f32> {
     }
     out
 }
+
+/// Bit patterns of values that are exactly bf16; anything else is refused.
+pub fn bf16_bits(op: &'static str, values: &[f32]) -> Result<Vec<u16>> {
+    let bits = |x: &f32| (x.to_bits() & 0xffff == 0).then_some((x.to_bits() >> 16) as u16);
+    values.iter().map(bits).collect::<Option<_>>().ok_or_else(|| OpError::Shape {
+        op,
+        detail: "the tensor is stored in bf16, and the values are not bf16 values".into(),
+    })
+}
+
+/// A bijection of 32 bits that leaves no visible trace of a counter (Wellons 2018, "lowbias32").
+pub fn mix(x: u32) -> u32 {
+    let x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+    let x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
+}
+
+/// Random bits of element `i` for its weight and its two moments; the low 16 of each count. See [`Ops::adamw_bf16`](super::Ops::adamw_bf16).
+pub fn rounding_bits(key: [u32; 2], i: u32) -> [u32; 3] {
+    let r = mix(mix(i.wrapping_add(key[0])) ^ key[1]);
+    [r, r >> 16, mix(r.wrapping_add(0x9e37_79b9))]
+}
+
+/// The bf16 neighbour of `x` that 16 random bits choose: they are added to what will be cut off, so the expectation is `x`. NaN and
+/// infinities are cut.
+pub fn round_bf16(x: f32, bits: u32) -> u16 {
+    let u = x.to_bits();
+    let special = u & 0x7f80_0000 == 0x7f80_0000;
+    ((if special { u } else { u.wrapping_add(bits & 0xffff) }) >> 16) as u16
+}

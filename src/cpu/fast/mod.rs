@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use super::attention::Qkv;
 use super::matmul::Dims;
+use super::optim::Bf16State;
 use super::tensor::Values;
 use super::{Kernels, matmul, rope, rows, sample};
 use crate::ops::{AdamW, Sampling};
@@ -176,5 +177,16 @@ impl Kernels<f32> for Fast {
             *change = optim::adamw(self.arch, w, g, m, v, hyper, clip);
         });
         changes.into_iter().sum()
+    }
+    fn adamw_bf16(&self, state: Bf16State<'_>, g: &[f32], hyper: &AdamW, clip: f32) -> (f64, u64) {
+        let Bf16State { w, m, v, origin, key } = state;
+        let mut changes = vec![(0.0, 0); g.len().div_ceil(PIECE)];
+        let state = m.par_chunks_mut(PIECE).zip(v.par_chunks_mut(PIECE)).zip(changes.par_iter_mut().enumerate());
+        let pieces = w.par_chunks_mut(PIECE).zip(g.par_chunks(PIECE)).zip(state);
+        each(g.len(), pieces, |((w, g), ((m, v), (i, change)))| {
+            let state = Bf16State { w, m, v, origin: origin + i * PIECE, key };
+            *change = crate::cpu::optim::adamw_bf16(state, g, hyper, clip);
+        });
+        changes.into_iter().fold((0.0, 0), |(sum, n), (s, c)| (sum + s, n + c))
     }
 }

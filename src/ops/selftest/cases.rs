@@ -47,6 +47,7 @@ cases! {
     repetition_penalty: [[1, 3], [5, 33], [33, 258]], 1e-6;
     global_norm: [[1, 1], [3, 7], [17, 128], [257, 1031]], 3e-6;
     adamw: [[1, 1], [3, 7], [17, 128], [257, 1031]], 1e-5;
+    adamw_bf16: [[1, 4], [3, 12], [17, 128], [516, 1031]], 4e-3;
 }
 
 const BOTH: [Dtype; 2] = [Dtype::F32, Dtype::Bf16];
@@ -435,4 +436,28 @@ fn adamw<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
         ("change", o.read(&free)?),
         ("change clipped", o.read(&clipped)?),
     ])
+}
+
+/// Weights and moments in bf16. Values that differ in their last f32 bits may be rounded to different neighbours: the bound is a unit
+/// in the last place of bf16.
+fn adamw_bf16<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
+    let [rows, cols] = dims(shape);
+    let hyper = AdamW {
+        lr: 0.01,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        bias_correction1: 0.271,
+        bias_correction2: 0.029_701,
+        max_norm: 0.25,
+    };
+    let half = |seed| weights(o, seed, rows, cols, Dtype::Bf16);
+    let (mut w, g, mut m, mut v) = (half(1)?, given(o, 2, rows, cols)?, half(3)?, o.zeros_bf16(rows, cols)?);
+    let norm = o.global_norm(&[&g])?;
+    let mut report = o.zeros(3, 2)?;
+    for (row, key) in [(0, [7, 11]), (2, [8, 12])] {
+        o.adamw_bf16(&mut w, &g, &mut m, &mut v, &hyper, &norm, key, &mut report, row)?;
+    }
+    Ok(vec![("w", o.read(&w)?), ("m", o.read(&m)?), ("v", o.read(&v)?), ("report", o.read(&report)?)])
 }
