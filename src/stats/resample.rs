@@ -165,7 +165,7 @@ const ENOUGH_UNITS: u64 = 20;
 /// Says what an interval of resampled units covers where they are few: it is nearly mean ± z sd √((n - 1) / n) / √n, and t with n - 1
 /// degrees of freedom tells how often that holds the mean of normal values.
 fn few_units(result: StatResult, n: u64, unit: &str, level: f64, instead: &str) -> StatResult {
-    if n >= ENOUGH_UNITS || n < 2 {
+    if !(2..ENOUGH_UNITS).contains(&n) {
         return result;
     }
     let n_f = n as f64;

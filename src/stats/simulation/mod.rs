@@ -19,7 +19,10 @@ mod resampled;
 mod seeds;
 
 /// Function, what is shown, the tests that show it.
-const CHECKED: &[(&str, &str, &[fn()])] = &[
+type Checked = (&'static str, &'static str, &'static [fn()]);
+
+/// What is covered, by which tests.
+const CHECKED: &[Checked] = &[
     ("wilson", "coverage, exact", &[counts::wilson_coverage]),
     ("newcombe", "coverage, exact", &[counts::two_groups]),
     ("two_proportion_z", "size and coverage, exact", &[counts::two_groups]),
