@@ -2,7 +2,7 @@
 
 use super::dist::{normal_sf, t_quantile, t_sf};
 use super::paired::{PairedTable, tango_limits, tango_score};
-use super::ttest::{cluster_mean_se, describe, differences};
+use super::ttest::{cluster_mean_se, describe, differences, few_unequal};
 use super::{Result, StatResult, StatsError, check_open_unit, check_parallel, check_values};
 
 /// Margins below and above, `low` < `high`, and alpha below one half.
@@ -112,7 +112,8 @@ pub fn tost_cluster_mean(values: &[f64], clusters: &[usize], low: f64, high: f64
     check_margins(low, high, alpha)?;
     let (estimate, se, g) = cluster_mean_se(values, clusters)?;
     let result = StatResult::new("tost-cluster", "TOST of a mean, cluster-robust t", "mean", g as u64);
-    finish(result, "values", Fit { estimate, se, df: g as f64 - 1.0 }, low, high, alpha)
+    let result = finish(result, "values", Fit { estimate, se, df: g as f64 - 1.0 }, low, high, alpha)?;
+    Ok(few_unequal(result, values, clusters))
 }
 
 /// TOST of the paired difference p2 - p1 against ±`margin` by Tango's score tests; the interval is Tango's.

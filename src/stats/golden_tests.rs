@@ -176,6 +176,32 @@ fn small_samples_are_exact() {
 }
 
 #[test]
+fn seeds_and_prompts() {
+    for c in golden()["seeds"].as_array().unwrap() {
+        let codes = |k: &str| c[k].as_array().unwrap().iter().map(|v| u(v) as usize).collect::<Vec<_>>();
+        let (values, seeds, prompts) = (list(&c["values"]), codes("seeds"), codes("prompts"));
+        let want = list(&c["over_seeds"]);
+        let r = over_seeds_t(&values, &seeds, 0.95).unwrap();
+        close(r.statistic.unwrap(), want[0], "t over seeds");
+        close(r.p.unwrap(), want[1], "p over seeds");
+        close_ci(&r, &want[2..4], "interval over seeds");
+        assert_eq!((r.df.unwrap(), r.n as f64), (want[4], want[4] + 1.0));
+        let both = over_seeds_and_prompts(&values, &seeds, &prompts, &Resampling::default()).unwrap();
+        close(both.details["p_seeds"], want[1], "p over seeds");
+        close(both.details["p_prompts"], f(&c["p_prompts"]), "sign flips over prompts");
+        close(both.details["p_crossed"], f(&c["crossed"][0]), "crossed p");
+        close(both.details["df_crossed"], f(&c["crossed"][1]), "crossed df");
+        let largest = want[1].max(f(&c["p_prompts"])).max(f(&c["crossed"][0]));
+        close(both.p.unwrap(), largest, "largest of three");
+        assert!(both.ci.unwrap().low <= r.ci.unwrap().low && both.ci.unwrap().high >= r.ci.unwrap().high);
+    }
+    let one_seed = over_seeds_t(&[1.0, 2.0], &[7, 7], 0.95);
+    assert_eq!(one_seed, Err(StatsError::TooFew { what: "seeds", n: 1, need: 2 }));
+    let alike = over_seeds_t(&[1.0, 2.0, 2.0, 1.0], &[0, 0, 1, 1], 0.95);
+    assert!(matches!(alike, Err(StatsError::NoVariation { .. })), "{alike:?}");
+}
+
+#[test]
 fn areas_under_the_curve() {
     for c in golden()["auroc"].as_array().unwrap() {
         let (first, second) = (list(&c["first"]), list(&c["second"]));

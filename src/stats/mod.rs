@@ -35,7 +35,7 @@ mod ranks;
 mod resample;
 mod seeds;
 #[cfg(test)]
-mod simulation_tests;
+mod simulation;
 mod study;
 mod survival;
 mod ttest;
@@ -66,7 +66,7 @@ pub use resample::{
     BootstrapInterval, PromptDraw, Resampling, cluster_bootstrap, cluster_bootstrap_mean, cluster_codes,
     hierarchical_bootstrap, sign_flip,
 };
-pub use seeds::{SEEDS_FOR_SIGN, seed_effects};
+pub use seeds::{SEEDS_FOR_SIGN, over_seeds_and_prompts, over_seeds_t, seed_effects};
 pub use study::{cue_ratio, invariance_score};
 pub use survival::{SurvivalStep, kaplan_meier, log_rank, restricted_mean, restricted_mean_difference};
 pub use ttest::{

@@ -102,7 +102,8 @@ fn covariance(x: &[f64], y: &[f64]) -> f64 {
 /// Area under the ROC curve of `scores` for `labels` (higher score = positive), ties counting half, with DeLong's
 /// standard error and interval and the Mann-Whitney p.
 ///
-/// `statistic` is U of the positives. The interval is Wald on DeLong's variance, cut to [0, 1].
+/// `statistic` is U of the positives. The interval is Wald on DeLong's variance, cut to [0, 1]: near 0 or 1 and in small classes it
+/// covers less than it says, and a note says so.
 ///
 /// # Errors
 /// One class only (undefined, never 0.5), slices of different length, non-finite scores, `level` outside (0, 1).
@@ -132,6 +133,11 @@ pub fn auroc(scores: &[f64], labels: &[bool], level: f64) -> Result<StatResult> 
     }
     if se <= 0.0 {
         result = result.note("DeLong's variance is 0 (complete separation or all tied): the interval has no width");
+    } else if m.min(n) * area.min(1.0 - area) < 5.0 {
+        result = result.note(
+            "fewer than five of the rarer class lie across the ranking: DeLong's interval covers less than it says (95 % is about 80 % \
+             for an area of 0.92 from 10 and 10, 91 % from 40 and 40)",
+        );
     }
     Ok(result.ci((area - half).max(0.0), (area + half).min(1.0), level).detail("se_delong", se))
 }

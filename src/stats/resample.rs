@@ -6,7 +6,7 @@ use std::hash::Hash;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::dist::{mean, normal_quantile, normal_sf, sorted_quantile, sum};
+use super::dist::{mean, normal_quantile, normal_sf, sorted_quantile, sum, t_two_sided};
 use super::{Result, StatResult, StatsError, check_finite, check_open_unit, check_parallel};
 
 /// How many resamples, from which seed, at which confidence level.
@@ -156,16 +156,25 @@ fn finish(
     if failed > 0 {
         result = result.note(format!("{failed} of {} resamples were undefined and left out", opts.resamples));
     }
-    Ok(few_clusters(result.ci(low, high, opts.level)))
+    Ok(result.ci(low, high, opts.level))
 }
 
-fn few_clusters(result: StatResult) -> StatResult {
-    let n = result.n;
-    if n < 10 {
-        result.note(format!("only {n} clusters: a bootstrap interval covers less than it says"))
-    } else {
-        result
+/// Units drawn from which on a percentile or BCa interval is within two or three points of its level.
+const ENOUGH_UNITS: u64 = 20;
+
+/// Says what an interval of resampled units covers where they are few: it is nearly mean ± z sd √((n - 1) / n) / √n, and t with n - 1
+/// degrees of freedom tells how often that holds the mean of normal values.
+fn few_units(result: StatResult, n: u64, unit: &str, level: f64, instead: &str) -> StatResult {
+    if !(2..ENOUGH_UNITS).contains(&n) {
+        return result;
     }
+    let n_f = n as f64;
+    let z = normal_quantile(0.5 + level / 2.0) * ((n_f - 1.0) / n_f).sqrt();
+    let covers = 100.0 * (1.0 - t_two_sided(z, n_f - 1.0));
+    let nominal = 100.0 * level;
+    result
+        .detail("covers_about", covers / 100.0)
+        .note(format!("only {n} {unit}: this {nominal} % interval covers about {covers:.0} %; prefer {instead}"))
 }
 
 /// Bootstrap of a mean over clusters: clusters are drawn with replacement, the mean is that of all rows drawn.
@@ -214,7 +223,8 @@ pub fn cluster_bootstrap_mean(
         .collect();
     let (total, rows) = (sum(values.iter().copied()), values.len() as f64);
     let jackknife: Vec<f64> = groups.iter().map(|c| (total - c.sum) / (rows - c.count)).collect();
-    finish(result, estimate, draws, (interval == BootstrapInterval::Bca).then_some(&jackknife), opts)
+    let result = finish(result, estimate, draws, (interval == BootstrapInterval::Bca).then_some(&jackknife), opts)?;
+    Ok(few_units(result, g as u64, "clusters", opts.level, "the studentised interval or the cluster t"))
 }
 
 fn studentised(
@@ -260,7 +270,10 @@ fn studentised(
     if failed > 0 {
         result = result.note(format!("{failed} of {} resamples had no variation and were left out", opts.resamples));
     }
-    Ok(few_clusters(result))
+    if g < 10 {
+        result = result.note(format!("only {g} clusters: a studentised interval covers a little less than it says"));
+    }
+    Ok(result)
 }
 
 /// Bootstrap over clusters of any statistic of rows: `statistic` gets row indices (with repeats) and returns a number,
@@ -321,14 +334,15 @@ pub fn cluster_bootstrap(
     let result = StatResult::new("cluster-bootstrap", name, "statistic", g as u64)
         .detail("rows", clusters.len() as f64)
         .detail("seed", opts.seed as f64);
-    finish(result, estimate, draws, bca.then_some(&jackknife), opts)
+    let result = finish(result, estimate, draws, bca.then_some(&jackknife), opts)?;
+    Ok(few_units(result, g as u64, "clusters", opts.level, "a statistic with a standard error"))
 }
 
 /// Hierarchical bootstrap over seeds and prompts of the mean of the per-seed means; percentile interval.
 ///
 /// `seeds[i]` and `clusters[i]` label `values[i]`. With `resample_seeds` the seeds are drawn too; without, the interval
-/// is about these seeds only. `n` counts seeds. Below ten seeds prefer [`super::t_interval`] on the per-seed means: a
-/// bootstrap over three seeds covers about 83 per cent.
+/// is about these seeds only. `n` counts seeds. Below twenty seeds prefer [`super::over_seeds_t`]: a bootstrap over three seeds
+/// covers 75 per cent where seeds are all that varies (it cannot leave their range), and a note says so.
 ///
 /// # Errors
 /// Slices of different length, non-finite values, fewer than two seeds (when drawn) or clusters, bad options.
@@ -400,7 +414,12 @@ pub fn hierarchical_bootstrap(
         .detail("clusters", g_n as f64)
         .detail("rows", values.len() as f64)
         .detail("seed", opts.seed as f64);
-    finish(result, mean(&per_seed), draws, None, opts)
+    let result = finish(result, mean(&per_seed), draws, None, opts)?;
+    Ok(if resample_seeds {
+        few_units(result, s_n as u64, "seeds", opts.level, "the t interval over seeds")
+    } else {
+        few_units(result, g_n as u64, "clusters", opts.level, "the cluster t")
+    })
 }
 
 /// Clusters up to this many are enumerated, all 2^(n-1) sign patterns up to a global flip.

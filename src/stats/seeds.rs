@@ -1,7 +1,12 @@
-//! Effects over training seeds: t interval and agreement in sign. Prompts and seeds together: [`super::hierarchical_bootstrap`].
+//! Effects over training seeds: t interval and agreement in sign, seeds and prompts together.
 
-use super::dist::{mean, sum, variance};
-use super::{Design, Result, StatResult, StatsError, check_open_unit, check_values, smallest_p, t_interval};
+use super::dist::{mean, sum, t_quantile, t_two_sided, variance};
+use super::resample::group;
+use super::ttest::cluster_mean_se;
+use super::{
+    Design, Resampling, Result, StatResult, StatsError, check_finite, check_open_unit, check_parallel, check_values,
+    sign_flip, smallest_p, t_interval,
+};
 
 /// Seeds from which on the same sign in every one of them supports an effect.
 pub const SEEDS_FOR_SIGN: usize = 5;
@@ -50,6 +55,75 @@ pub fn seed_effects(effects: &[f64], level: f64) -> Result<StatResult> {
     } else {
         result
     })
+}
+
+/// t test and t interval over per-seed means: `values[i]` (a paired difference) belongs to seed `seeds[i]`. df = seeds - 1, `n`
+/// counts seeds.
+///
+/// It speaks about further seeds on the same prompts. `details.rows` counts values.
+///
+/// # Errors
+/// Slices of different length, values that are not finite, fewer than two seeds, seeds that do not vary, `level` outside (0, 1).
+pub fn over_seeds_t(values: &[f64], seeds: &[usize], level: f64) -> Result<StatResult> {
+    check_parallel("values", values.len(), "seeds", seeds.len())?;
+    check_finite("values", values)?;
+    let means: Vec<f64> = group(values, seeds).iter().map(|c| c.sum / c.count).collect();
+    if means.len() < 2 {
+        return Err(StatsError::TooFew { what: "seeds", n: means.len(), need: 2 });
+    }
+    let mut result = t_interval(&means, level)?;
+    result.test = "over-seeds-t".into();
+    result.method = "t test over per-seed means, two-sided".into();
+    result.direction = "mean of the per-seed means".into();
+    Ok(result.detail("rows", values.len() as f64))
+}
+
+/// Test of "the mean is 0" over seeds and prompts at once: the largest of three p values, and the widest of their intervals.
+///
+/// `details`: `p_prompts` ([`sign_flip`] over `clusters`: further prompts, these seeds), `p_seeds` ([`over_seeds_t`]: further seeds, these
+/// prompts), `p_crossed` (both: t with the two variances of the mean added, Satterthwaite's degrees of freedom; each variance holds
+/// the residual, so this errs on the safe side). The larger of the first two alone does not keep its level where seeds and
+/// prompts contribute alike: each sees half the variance. `n` counts seeds.
+///
+/// # Errors
+/// As [`over_seeds_t`] and [`sign_flip`]; fewer than two clusters.
+pub fn over_seeds_and_prompts(
+    values: &[f64],
+    seeds: &[usize],
+    clusters: &[usize],
+    opts: &Resampling,
+) -> Result<StatResult> {
+    opts.check()?;
+    let by_seed = over_seeds_t(values, seeds, opts.level)?;
+    let by_prompt = sign_flip(values, clusters, opts)?;
+    let (_, se_prompts, prompts) = cluster_mean_se(values, clusters)?;
+    let n = by_seed.n;
+    let (estimate, se_seeds) = (by_seed.estimate.unwrap_or(f64::NAN), by_seed.details["se"]);
+    let (vs, vp) = (se_seeds * se_seeds, se_prompts * se_prompts);
+    let (df_s, df_p) = (n as f64 - 1.0, prompts as f64 - 1.0);
+    let df = (vs + vp) * (vs + vp) / (vs * vs / df_s + vp * vp / df_p);
+    let se = (vs + vp).sqrt();
+    let p_crossed = t_two_sided(estimate / se, df);
+    let (p_seeds, p_prompts) = (by_seed.p.unwrap_or(1.0), by_prompt.p.unwrap_or(1.0));
+    let upper = 0.5 + opts.level / 2.0;
+    let half = (t_quantile(upper, df_s) * se_seeds).max(t_quantile(upper, df) * se);
+    Ok(StatResult::new(
+        "over-seeds-and-prompts",
+        "largest p of: sign flips over prompts, t over seeds, t over both; widest t interval",
+        "mean of the per-seed means",
+        n,
+    )
+    .estimate(estimate)
+    .p(p_seeds.max(p_prompts).max(p_crossed))
+    .ci(estimate - half, estimate + half, opts.level)
+    .detail("p_prompts", p_prompts)
+    .detail("p_seeds", p_seeds)
+    .detail("p_crossed", p_crossed)
+    .detail("df_crossed", df)
+    .detail("se_seeds", se_seeds)
+    .detail("se_prompts", se_prompts)
+    .detail("clusters", prompts as f64)
+    .detail("rows", values.len() as f64))
 }
 
 /// Exact two-sided sign test.

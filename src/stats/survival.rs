@@ -171,7 +171,8 @@ const ENUMERATED: f64 = 200_000.0;
 /// `estimate` is observed - expected breaks of the first group, Σ (δ - Λ) with Λ the pooled Nelson-Aalen hazard at each run's end; `p` is its
 /// permutation p over all assignments of runs to groups (exact up to 200,000, else `opts.resamples` random ones). `statistic` is the
 /// signed root of the log-rank chi-squared, `details.p_chi2` its asymptotic p. The permutation is exact where censoring does
-/// not depend on the group: same horizon on the axis that is tested.
+/// not depend on the group: same horizon on the axis that is tested. Where one group is censored early it stayed at or below its
+/// level in the designs simulated.
 ///
 /// # Errors
 /// Lengths that differ, a time below 0 or not finite, an empty group, bad options.
