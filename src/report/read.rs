@@ -10,6 +10,7 @@ use crate::battery::record::{Manifest, Row, TestResult, sha256_hex};
 use crate::battery::sweep::{self, SweepResult};
 
 use super::ReportError;
+use super::rules::{self, Rule};
 
 /// Everything that a report shows.
 pub struct Run {
@@ -17,6 +18,8 @@ pub struct Run {
     pub manifest: Manifest,
     /// Text of `config.toml`, and the same parsed; `None` where the file is missing.
     pub config: Option<(String, toml::Table)>,
+    /// Of `rules.toml`, by test; empty where the file is missing.
+    pub rules: Vec<Rule>,
     /// In order of their folder names; tests that the manifest plans and that have no folder are here too.
     pub tests: Vec<TestFolder>,
     pub curves: Vec<Curve>,
@@ -66,6 +69,7 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
     let manifest: Manifest = json(&manifest_path)?;
     let mut remarks = Vec::new();
     let config = config(dir, &manifest, &mut remarks)?;
+    let rules = rules::read(dir, &manifest, &mut remarks)?;
 
     let mut ids = folders(&dir.join("tests"))?;
     ids.extend(manifest.tests.iter().filter(|t| !ids.contains(t)).cloned().collect::<Vec<_>>());
@@ -104,7 +108,12 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         let detail = format!("the sweep has the key {}, the manifest gives {}", s.key, manifest.key());
         return Err(ReportError::Mixed { a: path, b: manifest_path, detail });
     }
-    Ok(Run { dir: dir.to_path_buf(), manifest, config, tests, curves, sweep, remarks })
+    Ok(Run { dir: dir.to_path_buf(), manifest, config, rules, tests, curves, sweep, remarks })
+}
+
+/// Line of a place in a text, from 1.
+pub fn line_of(text: &str, place: Option<std::ops::Range<usize>>) -> usize {
+    place.map_or(1, |s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1)
 }
 
 fn config(
@@ -127,8 +136,8 @@ fn config(
         });
     }
     let table = text.parse::<toml::Table>().map_err(|e| {
-        let before = e.span().map(|s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1);
-        ReportError::Parse { path: path.clone(), line: before.unwrap_or(1), detail: e.message().to_string() }
+        let line = line_of(&text, e.span());
+        ReportError::Parse { path: path.clone(), line, detail: e.message().to_string() }
     })?;
     Ok(Some((text, table)))
 }

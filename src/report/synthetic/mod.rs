@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::battery::record::*;
+use crate::battery::rules;
 use crate::generate::Finish;
 
 pub const NASTY: &str = "<script>alert(\"x\")</script> & </pre></details> 日本語 ünïcödé 🙂 \u{202e}abc\u{0} 'q'";
@@ -318,6 +319,8 @@ pub fn write(dir: &Path, items: usize) {
         ]),
     };
     manifest.hashes.insert("config".into(), sha256_hex(CONFIG.as_bytes()));
+    manifest.hashes.insert("rules".into(), sha256_hex(rules::TEXT.as_bytes()));
+    save("rules.toml", rules::TEXT);
     save("config.toml", CONFIG);
     save("manifest.json", &serde_json::to_string_pretty(&manifest).unwrap());
 
