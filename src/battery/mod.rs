@@ -3,7 +3,9 @@
 pub mod activations;
 pub mod arms;
 pub mod attractors;
+pub mod auroc;
 pub mod config;
+pub mod control_task;
 pub mod environment;
 pub mod error;
 pub mod evaluate;

@@ -63,7 +63,7 @@ pub fn probe<O: Ops>(
     let report = ProbeReport {
         skill,
         permutation,
-        headline: test03_probing::headline(&probed, &config.probe)?,
+        headline: test03_probing::headline(&design.study(&probed, &config.probe)?),
         activations: lab.activations_path(Arm::Base, seed),
     };
     write_json(&dir.join("probe.json"), &report)?;

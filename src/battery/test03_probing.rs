@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::activations::Activations;
+use super::auroc::{self, StudyLayers};
 use super::config::Arm;
+use super::control_task;
 use super::error::{BatteryError, Result};
 use super::phases::ProbeConfig;
 use super::power::power_of_intervals;
@@ -14,7 +16,7 @@ use super::trajectory::mean;
 use super::{Context, health};
 use crate::stats::{
     BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
-    cluster_codes, grouped_folds, max_statistic, quantile, stratified_spearman, study_probe, t_interval,
+    cluster_codes, grouped_folds, max_statistic, stratified_spearman, t_interval,
 };
 
 pub const ID: &str = "03-probing";
@@ -93,6 +95,11 @@ impl Design {
         let distinct = groups.iter().max().map_or(0, |m| m + 1);
         let prompt = prompt_features(prompts)?;
         Ok(Self { strata, groups, folds, prompt, rows: prompts.len(), prompts: distinct })
+    }
+
+    /// The study's probe of everything in `probed`.
+    pub fn study(&self, probed: &[Probed], c: &ProbeConfig) -> Result<Vec<StudyLayers>> {
+        auroc::measure(probed, &self.strata, &self.groups, c)
     }
 
     /// Rank correlation within families of out-of-fold predictions with the target.
@@ -273,6 +280,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         None => super::settled(judge())?,
     };
     let power = power_of_intervals(&effects, design.prompts, &ctx.statistics);
+    let study = design.study(probed, c)?;
     let result = TestResult {
         number: 3,
         id: ID.into(),
@@ -280,7 +288,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         question:
             "Does the model hold, before its first token, how long its answer will be, beyond what the prompt says?"
                 .into(),
-        headline: headline(probed, c)?,
+        headline: headline(&study),
         verdict,
         effects,
         n_items: design.rows,
@@ -288,7 +296,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         n_rows: probed.len() * design.rows,
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: vec![figure(&skills, band)],
+        figures: vec![auroc::figure(&study, probed, &design.strata, &design.groups, c), figure(&skills, band)],
         rows_of: Some("01-generalisation".into()),
         power,
         key: ctx.key.clone(),
@@ -368,8 +376,8 @@ fn decide(
     Ok((verdict, effects))
 }
 
-/// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept.
-pub fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
+/// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept; and its control task.
+pub fn headline(study: &[StudyLayers]) -> Headline {
     let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
     let mut table = Table {
         title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
@@ -377,42 +385,31 @@ pub fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
         rows: Vec::new(),
     };
     let mut summary = Vec::new();
-    for p in probed {
-        let median = quantile(&p.first_tokens, 0.5)?;
-        let labels: Vec<bool> = p.first_tokens.iter().map(|t| *t <= median).collect();
-        let short = labels.iter().filter(|l| **l).count();
+    for s in study {
+        let short = s.short.iter().filter(|l| **l).count();
         let mut best: Option<(usize, f64)> = None;
-        for layer in 0..p.activations.layers.len() {
+        for (layer, found) in s.layers.iter().enumerate() {
             let number = |x: f64| if x.is_finite() { Cell::Number(x) } else { Cell::Text("undefined".into()) };
-            // One class only: undefined, never 0.5.
-            let (auroc, sd, chosen) = if short == 0 || short == labels.len() {
-                (f64::NAN, f64::NAN, f64::NAN)
-            } else {
-                match study_probe(&p.features(layer)?, &labels, &c.c) {
-                    Ok(found) => (found.skill.mean.or_nan(), found.skill.sd.unwrap_or(f64::NAN), found.c),
-                    // Too few of one class for five folds.
-                    Err(_) => (f64::NAN, f64::NAN, f64::NAN),
-                }
-            };
-            if auroc.is_finite() && best.is_none_or(|(_, a)| auroc > a) {
-                best = Some((layer, auroc));
+            if found.auroc.is_finite() && best.is_none_or(|(_, a)| found.auroc > a) {
+                best = Some((layer, found.auroc));
             }
             table.rows.push(vec![
-                Cell::Text(p.arm.name().into()),
-                Cell::Text(p.seed.to_string()),
+                Cell::Text(s.arm.name().into()),
+                Cell::Text(s.seed.to_string()),
                 Cell::Number(layer as f64),
-                number(auroc),
-                number(sd),
-                number(chosen),
-                Cell::Number(short as f64 / labels.len().max(1) as f64),
+                number(found.auroc),
+                number(found.sd),
+                number(found.c),
+                Cell::Number(short as f64 / s.short.len().max(1) as f64),
             ]);
         }
         summary.push(match best {
-            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", p.arm.name(), p.seed),
-            None => format!("{} seed {}: undefined (one class)", p.arm.name(), p.seed),
+            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", s.arm.name(), s.seed),
+            None => format!("{} seed {}: undefined (one class)", s.arm.name(), s.seed),
         });
     }
-    Ok(Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables: vec![table] })
+    let tables = vec![table, control_task::table(study)];
+    Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables }
 }
 
 fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>) -> Figure {

@@ -75,7 +75,7 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files) -> String {
     out
 }
 
-/// Learning curves of the arms and the attractor tables.
+/// Learning curves of the arms and of the trainings on top of them, what they drew, and the attractor tables.
 pub fn training(run: &Run, files: &mut Files) -> String {
     let mut out = String::from("<section id=\"training\"><h2>Training</h2>");
     match curves::drawing(run) {
@@ -84,6 +84,21 @@ pub fn training(run: &Run, files: &mut Files) -> String {
             out.push_str(&files.table("training", &curves::table(run)));
         }
         None => out.push_str("<p>Nothing was logged yet: no learning curves.</p>"),
+    }
+    if !run.curves.is_empty() || !run.phases.is_empty() {
+        out.push_str(&files.table("training", &curves::material(run)));
+    }
+    let phases: Vec<_> = run.phases.iter().filter_map(|p| Some((p, curves::of_phase(p)?))).collect();
+    if !phases.is_empty() {
+        out.push_str("<h3>Trainings on top of the arms</h3>");
+    }
+    for (phase, drawing) in phases {
+        out.push_str(&format!(
+            "<details class=\"more\"><summary>{}, {}</summary>{}</details>",
+            escape(&phase.name),
+            number::plural(phase.curves.len(), "training", "trainings"),
+            files.figure("training", drawing)
+        ));
     }
     out.push_str("<h3>Attractors</h3>");
     if run.manifest.attractors.is_empty() {

@@ -81,6 +81,8 @@ fn a_page_says_what_the_run_says() {
         "cue",
         "seeds",
         "learning-curves",
+        "learning-curves-attack-start",
+        "learning-curves-attack-supervised",
         "all-effects",
     ] {
         let svg = std::fs::read_to_string(dir.path().join(format!("figures/{name}.svg"))).unwrap();
@@ -90,6 +92,12 @@ fn a_page_says_what_the_run_says() {
     }
     let verdicts = std::fs::read_to_string(dir.path().join("tables/verdicts.csv")).unwrap();
     assert!(verdicts.contains("01-generalisation,supports,") && verdicts.contains(",0.00042,0.00084,"), "{verdicts}");
+    let training = std::fs::read_dir(dir.path().join("tables")).unwrap().map(|e| e.unwrap().path());
+    let material = training.filter(|p| p.to_string_lossy().contains("what-every-training")).next().unwrap();
+    let material = std::fs::read_to_string(material).unwrap();
+    assert!(material.contains("arm,control,42,240,480,40,12,"), "{material}");
+    assert!(material.contains("attack-start,value,42,60,120,6,20,"), "{material}");
+    assert!(material.contains("attack-supervised,value,42,60,,,,"), "{material}");
     assert_eq!(html, page(dir.path()), "a second report is the same bytes");
 }
 
@@ -252,6 +260,7 @@ fn a_bad_line_is_named() {
         ("tests/01-generalisation/items.jsonl", &b"{\"arm\": \"base\", \"se"[..]),
         ("tests/02-monitoring/items.jsonl", &b"\xff\xfe{}"[..]),
         ("train/value/seed-42/metrics.jsonl", &b"{\"reward\": 1.0}"[..]),
+        ("phases/attack-start/value/seed-42/completions.jsonl", &b"{\"step\": 1}"[..]),
     ] {
         let path = dir.path().join(file);
         let good = std::fs::read(&path).unwrap();
