@@ -7,7 +7,7 @@ use super::config::Arm;
 use super::control_task;
 use super::error::Result;
 use super::phases::ProbeConfig;
-use super::record::{Figure, LinePanel, NullBand, Reference, Series};
+use super::record::{Cell, Figure, Headline, LinePanel, NullBand, Reference, Series, Table};
 use super::test03_probing::{ID, Probed};
 use crate::stats::{Exchange, Features, RidgeProbe, StatsError, fold_auroc, quantile, study_folds, study_probe};
 
@@ -61,6 +61,42 @@ pub fn measure(probed: &[Probed], strata: &[usize], groups: &[usize], c: &ProbeC
         out.push(StudyLayers { arm: p.arm, seed: p.seed, short, layers });
     }
     Ok(out)
+}
+
+/// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept; and its control task.
+pub fn headline(study: &[StudyLayers]) -> Headline {
+    let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
+    let mut table = Table {
+        title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
+        columns: columns.map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    let mut summary = Vec::new();
+    for s in study {
+        let short = s.short.iter().filter(|l| **l).count();
+        let mut best: Option<(usize, f64)> = None;
+        for (layer, found) in s.layers.iter().enumerate() {
+            let number = |x: f64| if x.is_finite() { Cell::Number(x) } else { Cell::Text("undefined".into()) };
+            if found.auroc.is_finite() && best.is_none_or(|(_, a)| found.auroc > a) {
+                best = Some((layer, found.auroc));
+            }
+            table.rows.push(vec![
+                Cell::Text(s.arm.name().into()),
+                Cell::Text(s.seed.to_string()),
+                Cell::Number(layer as f64),
+                number(found.auroc),
+                number(found.sd),
+                number(found.c),
+                Cell::Number(short as f64 / s.short.len().max(1) as f64),
+            ]);
+        }
+        summary.push(match best {
+            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", s.arm.name(), s.seed),
+            None => format!("{} seed {}: undefined (one class)", s.arm.name(), s.seed),
+        });
+    }
+    let tables = vec![table, control_task::table(study)];
+    Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables }
 }
 
 fn features(p: &Probed, layer: usize) -> Result<Features> {

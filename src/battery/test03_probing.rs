@@ -5,13 +5,10 @@ use std::collections::BTreeMap;
 use super::activations::Activations;
 use super::auroc::{self, StudyLayers};
 use super::config::Arm;
-use super::control_task;
 use super::error::{BatteryError, Result};
 use super::phases::ProbeConfig;
 use super::power::power_of_intervals;
-use super::record::{
-    Cell, Decoding, Effect, Figure, Headline, LinePanel, NullBand, Outcome, Row, Series, Table, TestResult, Verdict,
-};
+use super::record::{Decoding, Effect, Figure, LinePanel, NullBand, Outcome, Row, Series, TestResult, Verdict};
 use super::trajectory::mean;
 use super::{Context, health};
 use crate::stats::{
@@ -288,7 +285,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         question:
             "Does the model hold, before its first token, how long its answer will be, beyond what the prompt says?"
                 .into(),
-        headline: headline(&study),
+        headline: auroc::headline(&study),
         verdict,
         effects,
         n_items: design.rows,
@@ -374,42 +371,6 @@ fn decide(
         would_change: would_change.into(),
     };
     Ok((verdict, effects))
-}
-
-/// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept; and its control task.
-pub fn headline(study: &[StudyLayers]) -> Headline {
-    let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
-    let mut table = Table {
-        title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows: Vec::new(),
-    };
-    let mut summary = Vec::new();
-    for s in study {
-        let short = s.short.iter().filter(|l| **l).count();
-        let mut best: Option<(usize, f64)> = None;
-        for (layer, found) in s.layers.iter().enumerate() {
-            let number = |x: f64| if x.is_finite() { Cell::Number(x) } else { Cell::Text("undefined".into()) };
-            if found.auroc.is_finite() && best.is_none_or(|(_, a)| found.auroc > a) {
-                best = Some((layer, found.auroc));
-            }
-            table.rows.push(vec![
-                Cell::Text(s.arm.name().into()),
-                Cell::Text(s.seed.to_string()),
-                Cell::Number(layer as f64),
-                number(found.auroc),
-                number(found.sd),
-                number(found.c),
-                Cell::Number(short as f64 / s.short.len().max(1) as f64),
-            ]);
-        }
-        summary.push(match best {
-            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", s.arm.name(), s.seed),
-            None => format!("{} seed {}: undefined (one class)", s.arm.name(), s.seed),
-        });
-    }
-    let tables = vec![table, control_task::table(study)];
-    Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables }
 }
 
 fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>) -> Figure {
