@@ -92,8 +92,8 @@ fn a_page_says_what_the_run_says() {
     }
     let verdicts = std::fs::read_to_string(dir.path().join("tables/verdicts.csv")).unwrap();
     assert!(verdicts.contains("01-generalisation,supports,") && verdicts.contains(",0.00042,0.00084,"), "{verdicts}");
-    let training = std::fs::read_dir(dir.path().join("tables")).unwrap().map(|e| e.unwrap().path());
-    let material = training.filter(|p| p.to_string_lossy().contains("what-every-training")).next().unwrap();
+    let mut tables = std::fs::read_dir(dir.path().join("tables")).unwrap().map(|e| e.unwrap().path());
+    let material = tables.find(|p| p.to_string_lossy().contains("what-every-training")).unwrap();
     let material = std::fs::read_to_string(material).unwrap();
     assert!(material.contains("arm,control,42,240,480,40,12,"), "{material}");
     assert!(material.contains("attack-start,value,42,60,120,6,20,"), "{material}");
