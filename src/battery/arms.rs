@@ -30,6 +30,9 @@ impl<O: Ops> Lab<'_, O> {
         if !arm.trained() {
             return Ok(());
         }
+        if self.given_model(arm, seed).is_some() {
+            return self.accept_given(arm, seed);
+        }
         let (dir, label) = (self.arm_dir(arm, seed), format!("{} seed {seed}", arm.name()));
         let present = dir.join("final").join("model.safetensors").exists() && dir.join("ended.json").exists();
         let Some(cell) = self.folder.begin(&format!("train {label}"), &self.arm_key(arm, seed)?, present)? else {
@@ -97,6 +100,10 @@ impl<O: Ops> Lab<'_, O> {
         let mut out = Vec::new();
         for &seed in &self.config.seeds {
             for &arm in self.config.arms.iter().filter(|a| a.trained()) {
+                if let Some(known) = self.given_health(arm, seed) {
+                    out.push(known);
+                    continue;
+                }
                 let ended: Ended = read_json(&self.arm_dir(arm, seed).join("ended.json"))?;
                 out.push(Health {
                     name: format!("training of {}, seed {seed}", arm.name()),

@@ -37,7 +37,7 @@ impl<O: Ops> Lab<'_, O> {
         let c = self.config;
         let draws = c.run.max_steps * c.grpo.prompts_per_step as u64;
         for arm in &c.arms {
-            let Some(kind) = arm.reward() else { continue };
+            let Some(kind) = arm.reward().filter(|_| !self.wholly_given(*arm)) else { continue };
             all.push(Drawn { name: arm.name().into(), alpha: None, paid: vec![(Condition::Neutral, kind)], draws });
         }
         let mut phases: Vec<Phase> = Vec::new();

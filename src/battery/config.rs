@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::environment::Asking;
 use super::error::{BatteryError, Result};
+use super::given::{self, Given};
 use super::phases::{PhaseConfig, ProbeConfig, SftConfig, SteerConfig};
 use super::sweep::SweepConfig;
 use super::verdict::StatisticsConfig;
@@ -72,6 +73,9 @@ pub struct BatteryConfig {
     /// The dose of the value term, beside or instead of the tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<SweepConfig>,
+    /// Weights that stand for the training of an arm and seed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checkpoint: Vec<Given>,
 }
 
 fn embedded() -> String {
@@ -250,6 +254,7 @@ impl BatteryConfig {
         {
             return refuse(format!("arms: {:?} is there twice (base always is)", arm.name()));
         }
+        given::check(self)?;
         if self.probe.permutations < 99 || self.probe.folds < 3 || self.probe.c.is_empty() {
             return refuse("probe: at least 99 permutations, 3 folds and one C are needed".into());
         }

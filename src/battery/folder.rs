@@ -10,6 +10,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::error::{BatteryError, Result};
+use super::given;
 use super::record::{Manifest, sha256_hex};
 
 /// One entry of `cells.json`.
@@ -53,6 +54,8 @@ impl Folder {
                 .hashes
                 .iter()
                 .filter(|(k, v)| k.as_str() != "config" && found.hashes.get(*k) != Some(v))
+                // One that is new belongs to a new arm or seed, or its cell is refused.
+                .filter(|(k, _)| !k.starts_with(given::HASH) || found.hashes.contains_key(*k))
                 .map(|(k, _)| k.as_str())
                 .collect();
             if found.version != manifest.version {

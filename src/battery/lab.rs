@@ -9,6 +9,7 @@ use super::environment::{Asking, Speech};
 use super::error::Result;
 use super::evaluate::{self, Job};
 use super::folder::{Folder, key_of, make_dir};
+use super::given;
 use super::record::Row;
 use super::rows;
 use super::run::Reporter;
@@ -30,6 +31,8 @@ pub struct Lab<'a, O: Ops> {
     /// Longest sequence that any cell will see.
     pub positions: usize,
     pub folder: Folder,
+    /// Checkpoints that stand for trainings.
+    pub given: given::Hashes,
     /// Blocks of [`Lab::probe_layer`] that are known.
     pub layers: BTreeMap<Arm, usize>,
     pub reporter: RefCell<&'a mut dyn Reporter>,
@@ -64,7 +67,9 @@ impl<'a, O: Ops> Lab<'a, O> {
 
     /// What every key holds: the same words of another program, model or data set are another cell.
     pub fn ground(&self) -> Vec<&String> {
-        self.folder.manifest.hashes.iter().filter(|(k, _)| *k != "config").map(|(_, v)| v).collect()
+        // A given checkpoint is part of its own arm's key.
+        let apart = |k: &str| k == "config" || k.starts_with(given::HASH);
+        self.folder.manifest.hashes.iter().filter(|(k, _)| !apart(k)).map(|(_, v)| v).collect()
     }
 
     pub fn domain_items(&self, split: Split) -> Vec<Item> {
@@ -85,14 +90,18 @@ impl<'a, O: Ops> Lab<'a, O> {
         if !arm.trained() {
             return self.base();
         }
-        let folder = self.arm_dir(arm, seed).join("final");
-        Ok(Source::open(&folder.to_string_lossy())?.load(self.o, self.positions, true)?)
+        let own = self.arm_dir(arm, seed).join("final").to_string_lossy().into_owned();
+        let folder = self.given_model(arm, seed).unwrap_or(&own);
+        Ok(Source::open(folder)?.load(self.o, self.positions, true)?)
     }
 
     /// Key of an arm's weights.
     pub fn arm_key(&self, arm: Arm, seed: u64) -> Result<String> {
         if !arm.trained() {
             return key_of(&(self.ground(), "base"));
+        }
+        if let Some(hash) = self.given.get(&(arm, seed)) {
+            return key_of(&(self.ground(), arm.name(), seed, "given", hash));
         }
         let c = self.config;
         let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, &c.frugality.reward);

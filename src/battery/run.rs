@@ -10,9 +10,11 @@ use super::environment::{Speech, neutral};
 use super::error::{BatteryError, Result};
 use super::evaluate::{self, Wordings};
 use super::folder::{Folder, key_of, make_dir, write_json, write_text};
+use super::given;
 use super::lab::{Lab, domain_of, longest};
 use super::phase::{Mapping, Trajectory};
 use super::plan::Plan;
+use super::provenance::data_sha256;
 use super::record::{Manifest, Outcome, Row, Table, TestResult, sha256_hex};
 use super::rules::{self, Rules};
 use super::{
@@ -63,7 +65,9 @@ pub fn plan<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dy
     config.check()?;
     let mut lab = open(o, config, dir, reporter)?;
     lab.attractors()?;
-    lab.plan()
+    let mut plan = lab.plan()?;
+    given::settle(&mut plan, &lab.given);
+    Ok(plan)
 }
 
 /// Trains one arm of `config` into `dir` (its `train/` folder) and returns the finished model's folder.
@@ -76,7 +80,7 @@ pub fn train_one<O: Ops>(
     reporter: &mut dyn Reporter,
 ) -> Result<PathBuf> {
     let mut config = config.clone();
-    (config.arms, config.seeds) = (vec![arm], vec![seed]);
+    (config.arms, config.seeds, config.checkpoint) = (vec![arm], vec![seed], Vec::new());
     let mut lab = open(o, &config, dir, reporter)?;
     lab.attractors()?;
     lab.train_arm(arm, seed)?;
@@ -142,17 +146,14 @@ pub fn open<'a, O: Ops>(
     let domain = domain_of(config)?;
     let positions = longest(&domain, &chat, config)?;
     let text = toml::to_string_pretty(config).map_err(|e| BatteryError::Refused(e.to_string()))?;
-    let items: String = Split::ALL
-        .iter()
-        .flat_map(|&s| domain.items(s))
-        .map(|i| format!("{}\t{}\t{}\n", i.id, i.prompt, i.truth))
-        .collect();
-    let hashes = BTreeMap::from([
+    let given = given::open(config, &source, &chat, &domain)?;
+    let mut hashes = BTreeMap::from([
         ("config".to_string(), sha256_hex(text.as_bytes())),
-        ("data".to_string(), sha256_hex(items.as_bytes())),
+        ("data".to_string(), data_sha256(&domain)),
         ("model".to_string(), source.sha256()?),
         ("rules".to_string(), sha256_hex(rules::TEXT.as_bytes())),
     ]);
+    hashes.extend(given::hashes(&given));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let manifest = Manifest {
         program: "probity".into(),
@@ -167,7 +168,7 @@ pub fn open<'a, O: Ops>(
         arms: std::iter::once("base").chain(config.arms.iter().map(|a| a.name())).map(String::from).collect(),
         tests: config.tests.iter().map(|&t| test_id(t).to_string()).collect(),
         attractors: Vec::new(),
-        notes: config.notes.clone(),
+        notes: config.notes.iter().cloned().chain(given::notes(config, &given)).collect(),
         started_unix: now.as_secs(),
         seconds: BTreeMap::new(),
     };
@@ -181,6 +182,7 @@ pub fn open<'a, O: Ops>(
         domain,
         positions,
         folder,
+        given,
         layers: BTreeMap::new(),
         reporter: RefCell::new(reporter),
     })

@@ -10,7 +10,7 @@ use super::folder::write_json;
 use super::record::{Headline, Row};
 use super::run::{Reporter, open};
 use super::test06_steering::{Steered, slope_between};
-use super::{test01_generalisation, test03_probing};
+use super::{auroc, test01_generalisation, test03_probing};
 use crate::domain::Condition;
 use crate::model::gguf::ControlVector;
 use crate::ops::Ops;
@@ -63,7 +63,7 @@ pub fn probe<O: Ops>(
     let report = ProbeReport {
         skill,
         permutation,
-        headline: test03_probing::headline(&probed, &config.probe)?,
+        headline: auroc::headline(&design.study(&probed, &config.probe)?),
         activations: lab.activations_path(Arm::Base, seed),
     };
     write_json(&dir.join("probe.json"), &report)?;

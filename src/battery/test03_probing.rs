@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::activations::Activations;
+use super::auroc::{self, StudyLayers};
 use super::config::Arm;
 use super::error::{BatteryError, Result};
 use super::phases::ProbeConfig;
 use super::power::power_of_intervals;
-use super::record::{
-    Cell, Decoding, Effect, Figure, Headline, LinePanel, NullBand, Outcome, Row, Series, Table, TestResult, Verdict,
-};
+use super::record::{Decoding, Effect, Figure, LinePanel, NullBand, Outcome, Row, Series, TestResult, Verdict};
 use super::trajectory::mean;
 use super::{Context, health};
 use crate::stats::{
     BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
-    cluster_codes, grouped_folds, max_statistic, quantile, stratified_spearman, study_probe, t_interval,
+    cluster_codes, grouped_folds, max_statistic, stratified_spearman, t_interval,
 };
 
 pub const ID: &str = "03-probing";
@@ -93,6 +92,11 @@ impl Design {
         let distinct = groups.iter().max().map_or(0, |m| m + 1);
         let prompt = prompt_features(prompts)?;
         Ok(Self { strata, groups, folds, prompt, rows: prompts.len(), prompts: distinct })
+    }
+
+    /// The study's probe of everything in `probed`.
+    pub fn study(&self, probed: &[Probed], c: &ProbeConfig) -> Result<Vec<StudyLayers>> {
+        auroc::measure(probed, &self.strata, &self.groups, c)
     }
 
     /// Rank correlation within families of out-of-fold predictions with the target.
@@ -273,6 +277,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         None => super::settled(judge())?,
     };
     let power = power_of_intervals(&effects, design.prompts, &ctx.statistics);
+    let study = design.study(probed, c)?;
     let result = TestResult {
         number: 3,
         id: ID.into(),
@@ -280,7 +285,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         question:
             "Does the model hold, before its first token, how long its answer will be, beyond what the prompt says?"
                 .into(),
-        headline: headline(probed, c)?,
+        headline: auroc::headline(&study),
         verdict,
         effects,
         n_items: design.rows,
@@ -288,7 +293,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         n_rows: probed.len() * design.rows,
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: vec![figure(&skills, band)],
+        figures: vec![auroc::figure(&study, probed, &design.strata, &design.groups, c), figure(&skills, band)],
         rows_of: Some("01-generalisation".into()),
         power,
         key: ctx.key.clone(),
@@ -366,53 +371,6 @@ fn decide(
         would_change: would_change.into(),
     };
     Ok((verdict, effects))
-}
-
-/// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept.
-pub fn headline(probed: &[Probed], c: &ProbeConfig) -> Result<Headline> {
-    let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
-    let mut table = Table {
-        title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
-        columns: columns.map(String::from).to_vec(),
-        rows: Vec::new(),
-    };
-    let mut summary = Vec::new();
-    for p in probed {
-        let median = quantile(&p.first_tokens, 0.5)?;
-        let labels: Vec<bool> = p.first_tokens.iter().map(|t| *t <= median).collect();
-        let short = labels.iter().filter(|l| **l).count();
-        let mut best: Option<(usize, f64)> = None;
-        for layer in 0..p.activations.layers.len() {
-            let number = |x: f64| if x.is_finite() { Cell::Number(x) } else { Cell::Text("undefined".into()) };
-            // One class only: undefined, never 0.5.
-            let (auroc, sd, chosen) = if short == 0 || short == labels.len() {
-                (f64::NAN, f64::NAN, f64::NAN)
-            } else {
-                match study_probe(&p.features(layer)?, &labels, &c.c) {
-                    Ok(found) => (found.skill.mean.or_nan(), found.skill.sd.unwrap_or(f64::NAN), found.c),
-                    // Too few of one class for five folds.
-                    Err(_) => (f64::NAN, f64::NAN, f64::NAN),
-                }
-            };
-            if auroc.is_finite() && best.is_none_or(|(_, a)| auroc > a) {
-                best = Some((layer, auroc));
-            }
-            table.rows.push(vec![
-                Cell::Text(p.arm.name().into()),
-                Cell::Text(p.seed.to_string()),
-                Cell::Number(layer as f64),
-                number(auroc),
-                number(sd),
-                number(chosen),
-                Cell::Number(short as f64 / labels.len().max(1) as f64),
-            ]);
-        }
-        summary.push(match best {
-            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", p.arm.name(), p.seed),
-            None => format!("{} seed {}: undefined (one class)", p.arm.name(), p.seed),
-        });
-    }
-    Ok(Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables: vec![table] })
 }
 
 fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>) -> Figure {

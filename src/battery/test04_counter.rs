@@ -11,7 +11,7 @@ use super::record::{
 use super::trajectory::{
     Axis, Course, Point, alive, break_index, dose, frozen_accuracy, log_ranks, points, restricted_effect,
 };
-use super::{Context, count_distinct, health};
+use super::{Context, count_distinct, health, spread};
 use crate::stats::{
     Features, LinearFit, StatsError, auroc, kaplan_meier, logistic, quantile, study_folds, study_probe,
 };
@@ -399,6 +399,10 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
             y_axis: "share of seeds not broken".into(),
             curves,
         });
+    }
+    for (phase, name) in PHASES.into_iter().zip(["RL", "supervised"]) {
+        let title = format!("Spread over items under the {name} attack: median, and 10 to 90 % of the items");
+        out.extend(spread::figure(&format!("{ID}-spread-{}", name.to_lowercase()), &title, attacks, phase, &ARMS));
     }
     Ok(out)
 }

@@ -4,7 +4,9 @@ use super::config::{Anchor, Arm};
 use super::error::Result;
 use super::phase::{Check, Mapping, Phase, Trajectory};
 use super::power::power_table;
-use super::record::{Cell, Effect, Figure, Headline, LinePanel, Outcome, Row, Series, Table, TestResult, Verdict};
+use super::record::{
+    Cell, Effect, Figure, Headline, LinePanel, Outcome, Reference, Row, Series, Table, TestResult, Verdict,
+};
 use super::rows::Paired;
 use super::trajectory::{alive, contingency, frozen_accuracy, mean, per_item, points};
 use super::verdict::{effect, equivalence_p, permutation_p};
@@ -201,32 +203,43 @@ fn headline(runs: &[Run]) -> Headline {
 
 fn figures(runs: &[Run]) -> Vec<Figure> {
     type Line<'a> = &'a dyn Fn(&Trajectory) -> Vec<(f64, f64)>;
-    let lines = |id: &str, title: &str, y_axis: &str, kind: &dyn Fn(Anchor) -> Phase, y: Line| {
-        let panel = |anchor: Anchor| LinePanel {
-            title: format!("Anchor {}", anchor.name()),
-            x_axis: "step".into(),
-            y_axis: y_axis.into(),
-            series: runs
-                .iter()
-                .filter(|r| r.anchor == anchor && r.phase == kind(anchor))
-                .map(|r| {
-                    let t = &r.trajectory;
-                    Series::new(format!("{}, seed {}", t.arm.name(), t.seed), y(t))
-                })
-                .collect(),
-            ..LinePanel::default()
+    let lines =
+        |id: &str, title: &str, y_axis: &str, kind: &dyn Fn(Anchor) -> Phase, y: Line, even: Option<Reference>| {
+            let panel = |anchor: Anchor| LinePanel {
+                title: format!("Anchor {}", anchor.name()),
+                x_axis: "step".into(),
+                y_axis: y_axis.into(),
+                series: runs
+                    .iter()
+                    .filter(|r| r.anchor == anchor && r.phase == kind(anchor))
+                    .map(|r| {
+                        let t = &r.trajectory;
+                        Series::new(format!("{}, seed {}", t.arm.name(), t.seed), y(t))
+                    })
+                    .collect(),
+                references: even.clone().into_iter().collect(),
+                ..LinePanel::default()
+            };
+            let panels = Anchor::ALL.into_iter().map(panel).collect();
+            Figure::Lines { id: format!("{ID}-{id}"), title: title.into(), panels }
         };
-        let panels = Anchor::ALL.into_iter().map(panel).collect();
-        Figure::Lines { id: format!("{ID}-{id}"), title: title.into(), panels }
-    };
     let tokens = |t: &Trajectory| points(t, |_| true).iter().map(|p| (p.step as f64, p.tokens)).collect();
     let gaps = |t: &Trajectory| {
         let at = |c: &Check| (c.step as f64, mean(&per_item(c, "monitored", "unmonitored", |r| r.correct).0));
         t.checks.iter().map(at).collect()
     };
+    // As in the headline: the ratio of geometric means over items, on held-out wordings of the cue.
+    let ratios = |t: &Trajectory| {
+        let at = |c: &Check| (c.step as f64, mean(&contingency(c, "unmonitored", "monitored").0).exp());
+        t.checks.iter().map(at).collect()
+    };
+    let cue = |anchor: Anchor| Phase::Cue(Mapping::Watched, anchor);
+    let even = |y: f64| Some(Reference { name: "no contingency".into(), y });
+    let (gap, ratio) = ("accuracy, watched − unwatched", "tokens, unwatched / watched");
     vec![
-        lines("attack", "Counter-training by anchor", "mean tokens", &Phase::Attack, &tokens),
-        lines("faking", "Faking contrast by anchor", "accuracy, watched − unwatched", &Phase::Faking, &gaps),
+        lines("attack", "Counter-training by anchor", "mean tokens", &Phase::Attack, &tokens, None),
+        lines("cue", "Cue training (watched: short) by anchor", ratio, &cue, &ratios, even(1.0)),
+        lines("faking", "Faking contrast by anchor", gap, &Phase::Faking, &gaps, even(0.0)),
     ]
 }
 
@@ -283,5 +296,34 @@ mod tests {
         let v = judge((80, 80), (80, 80));
         assert_eq!(v.outcome, Outcome::Inconclusive, "{}", v.reason);
         assert!(v.reason.contains("neither arm"), "{}", v.reason);
+    }
+
+    #[test]
+    fn cue_training_under_every_anchor_is_drawn() {
+        let check = |step: u64| {
+            let long = if step == 0 { 10 } else { 30 };
+            let of = |condition, n| (0..20).map(move |i| row("value", "arith", "train", i, condition, 0, n, true));
+            Check {
+                step,
+                kl: 0.0,
+                rows: of("monitored", 10).chain(of("unmonitored", long)).collect(),
+                activations: None,
+            }
+        };
+        let run = |anchor: Anchor| Run {
+            phase: Phase::Cue(Mapping::Watched, anchor),
+            anchor,
+            ..faking(Arm::Value, anchor, 80, 80)
+        };
+        let mut runs: Vec<Run> = Anchor::ALL.into_iter().map(run).collect();
+        runs.iter_mut().for_each(|r| r.trajectory.checks = vec![check(0), check(50)]);
+        let all = figures(&runs);
+        let Figure::Lines { id, panels, .. } = &all[1] else { panic!("another kind") };
+        assert_eq!((id.as_str(), panels.len()), ("05-anchors-cue", 3));
+        for p in panels {
+            assert_eq!((p.series.len(), p.references[0].y), (1, 1.0));
+            let ends: Vec<f64> = p.series[0].points.iter().map(|q| q.1).collect();
+            assert!((ends[0] - 1.0).abs() < 1e-12 && (ends[1] - 3.0).abs() < 1e-12, "{ends:?}");
+        }
     }
 }

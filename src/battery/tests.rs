@@ -1,5 +1,7 @@
 //! A whole battery on a random model: files, resume, refusals.
 
+mod given;
+
 use std::path::Path;
 
 use super::Context;

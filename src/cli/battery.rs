@@ -11,6 +11,7 @@ use serde_json::json;
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
 use crate::battery::config::{Arm, BatteryConfig};
+use crate::battery::given;
 use crate::battery::plan::Plan;
 use crate::battery::record::{Cell, Outcome, Table, TestResult};
 use crate::battery::run::{Reporter, plan, run as battery};
@@ -51,6 +52,9 @@ pub struct Args {
     /// Arms instead of the configuration's: control, value, value-sft, prompted, opposite (base is always there)
     #[arg(long, value_delimiter = ',')]
     arms: Option<Vec<String>>,
+    /// Weights in place of an arm's training: ARM=FOLDER, once for each seed in their order, or ARM@SEED=FOLDER
+    #[arg(long, value_name = "ARM=FOLDER")]
+    checkpoint: Vec<String>,
     /// Weight of the value term instead of the configuration's
     #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f64>,
@@ -104,6 +108,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
             })
         };
         config.arms = names.iter().map(arm).collect::<Result<_, _>>()?;
+    }
+    if !args.checkpoint.is_empty() {
+        config.checkpoint = given::parse(&args.checkpoint, &config.seeds).map_err(|e| super::Usage(e.to_string()))?;
     }
     config.check()?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));

@@ -10,6 +10,7 @@ use super::backend::{DeviceArgs, Job};
 use super::battery::{Screen, read_config, text_table};
 use super::console::Progress;
 use crate::battery::config::BatteryConfig;
+use crate::battery::provenance::Provenance;
 use crate::battery::record::{Cell, Decoding, Row, Table};
 use crate::battery::rows;
 use crate::battery::run::evaluate_one;
@@ -31,7 +32,7 @@ pub struct Args {
     conditions: Vec<String>,
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Write the rows here, one JSON object a line
+    /// Write the rows here, one JSON object a line, and beside them what they were made with (FILE.manifest.json)
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -62,13 +63,18 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let conditions = args.conditions.iter().map(|c| condition(c)).collect::<Result<Vec<_>, _>>()?;
     let screen = Screen::new(args.progress, args.json);
     let job = Evaluate { config: &config, model: &args.model, conditions: &conditions, seed: args.seed, screen };
-    let made = args.device.run(job)?;
+    let (made, provenance) = args.device.run(job)?;
+    let mut manifest = None;
     if let Some(path) = &args.out {
         rows::write(path, &made)?;
+        manifest = Some(provenance.clone().write(path, made.len())?);
     }
     let table = summary(&args.model, &made);
     if args.json {
-        super::print(&format!("{:#}\n", json!({ "model": args.model, "rows": args.out, "table": table })));
+        super::print(&format!(
+            "{:#}\n",
+            json!({ "model": args.model, "rows": args.out, "manifest": manifest, "provenance": provenance, "table": table })
+        ));
     } else {
         super::print(&text_table(&table));
     }
@@ -114,8 +120,9 @@ struct Evaluate<'a> {
 }
 
 impl Job for Evaluate<'_> {
-    type Out = Vec<Row>;
-    fn run<O: Ops>(mut self, o: &O) -> Result<Vec<Row>, Box<dyn Error>> {
-        Ok(evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?)
+    type Out = (Vec<Row>, Provenance);
+    fn run<O: Ops>(mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
+        let provenance = Provenance::new(o, self.config, self.model, self.conditions, self.seed)?;
+        Ok((evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?, provenance))
     }
 }

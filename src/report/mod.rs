@@ -14,6 +14,7 @@ mod page;
 mod palette;
 mod published;
 mod read;
+mod rules;
 mod sections;
 mod svg;
 #[cfg(test)]

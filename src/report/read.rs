@@ -1,15 +1,18 @@
 //! Reads a run folder, and refuses one whose pieces do not belong together.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::battery::given;
 use crate::battery::record::{Manifest, Row, TestResult, sha256_hex};
 use crate::battery::sweep::{self, SweepResult};
 
 use super::ReportError;
+use super::rules::{self, Rule};
 
 /// Everything that a report shows.
 pub struct Run {
@@ -17,9 +20,13 @@ pub struct Run {
     pub manifest: Manifest,
     /// Text of `config.toml`, and the same parsed; `None` where the file is missing.
     pub config: Option<(String, toml::Table)>,
+    /// Of `rules.toml`, by test; empty where the file is missing.
+    pub rules: Vec<Rule>,
     /// In order of their folder names; tests that the manifest plans and that have no folder are here too.
     pub tests: Vec<TestFolder>,
     pub curves: Vec<Curve>,
+    /// Trainings on top of finished arms, in the order of their names.
+    pub phases: Vec<Phase>,
     /// `sweep/result.json`, where the run has one.
     pub sweep: Option<SweepResult>,
     /// Pieces that are not there, or not used, in words.
@@ -35,11 +42,27 @@ pub struct TestFolder {
     pub rows: Option<Vec<Row>>,
 }
 
-/// `train/<arm>/seed-<s>/metrics.jsonl`.
+/// `metrics.jsonl` of one training, and what its `completions.jsonl` counts.
 pub struct Curve {
     pub arm: String,
     pub seed: String,
     pub points: Vec<Point>,
+    /// `None` where no completions were drawn (supervised training) or kept.
+    pub drawn: Option<Drawn>,
+}
+
+/// What a training drew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    pub completions: usize,
+    /// Distinct items among them.
+    pub prompts: usize,
+}
+
+/// `phases/<phase>/`.
+pub struct Phase {
+    pub name: String,
+    pub curves: Vec<Curve>,
 }
 
 /// One logged step: the numeric metrics; what is `null` is NaN.
@@ -66,6 +89,7 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
     let manifest: Manifest = json(&manifest_path)?;
     let mut remarks = Vec::new();
     let config = config(dir, &manifest, &mut remarks)?;
+    let rules = rules::read(dir, &manifest, &mut remarks)?;
 
     let mut ids = folders(&dir.join("tests"))?;
     ids.extend(manifest.tests.iter().filter(|t| !ids.contains(t)).cloned().collect::<Vec<_>>());
@@ -75,26 +99,17 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         tests.push(test(dir, id, &manifest)?);
     }
 
-    let mut curves = Vec::new();
-    let train = dir.join("train");
-    for arm in folders(&train)? {
-        if !manifest.arms.contains(&arm) {
-            remarks.push(format!("train/{arm} is not an arm of the manifest; its log is not shown."));
-            continue;
-        }
-        for seed in folders(&train.join(&arm))? {
-            let path = train.join(&arm).join(&seed).join("metrics.jsonl");
-            if path.is_file() {
-                let seed = seed.strip_prefix("seed-").unwrap_or(&seed).to_string();
-                curves.push(Curve { arm: arm.clone(), seed, points: metrics(&path)? });
-            } else {
-                remarks.push(format!("train/{arm}/{seed} has no metrics.jsonl yet."));
-            }
+    let curves = trainings(dir, "train", &manifest, &mut remarks)?;
+    let mut phases = Vec::new();
+    for name in folders(&dir.join("phases"))? {
+        let curves = trainings(dir, &format!("phases/{name}"), &manifest, &mut remarks)?;
+        if !curves.is_empty() {
+            phases.push(Phase { name, curves });
         }
     }
-    let order = |arm: &str| manifest.arms.iter().position(|a| a == arm);
-    curves.sort_by_key(|c| (order(&c.arm), c.seed.parse::<u64>().unwrap_or(u64::MAX)));
-    if curves.is_empty() && !tests.is_empty() {
+    // Arms that were given have no log.
+    let given = manifest.hashes.keys().any(|k| k.starts_with(given::HASH));
+    if curves.is_empty() && !tests.is_empty() && !given {
         remarks
             .push("No training log (train/<arm>/seed-<s>/metrics.jsonl): learning curves are not shown.".to_string());
     }
@@ -104,7 +119,12 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         let detail = format!("the sweep has the key {}, the manifest gives {}", s.key, manifest.key());
         return Err(ReportError::Mixed { a: path, b: manifest_path, detail });
     }
-    Ok(Run { dir: dir.to_path_buf(), manifest, config, tests, curves, sweep, remarks })
+    Ok(Run { dir: dir.to_path_buf(), manifest, config, rules, tests, curves, phases, sweep, remarks })
+}
+
+/// Line of a place in a text, from 1.
+pub fn line_of(text: &str, place: Option<std::ops::Range<usize>>) -> usize {
+    place.map_or(1, |s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1)
 }
 
 fn config(
@@ -127,8 +147,8 @@ fn config(
         });
     }
     let table = text.parse::<toml::Table>().map_err(|e| {
-        let before = e.span().map(|s| text.get(..s.start).unwrap_or_default().matches('\n').count() + 1);
-        ReportError::Parse { path: path.clone(), line: before.unwrap_or(1), detail: e.message().to_string() }
+        let line = line_of(&text, e.span());
+        ReportError::Parse { path: path.clone(), line, detail: e.message().to_string() }
     })?;
     Ok(Some((text, table)))
 }
@@ -177,6 +197,55 @@ fn test(dir: &Path, id: String, manifest: &Manifest) -> Result<TestFolder, Repor
         });
     }
     Ok(TestFolder { id, result, rows })
+}
+
+/// Logs in `<folder>/<arm>/seed-<s>/`, in the order of the arms.
+fn trainings(
+    dir: &Path,
+    folder: &str,
+    manifest: &Manifest,
+    remarks: &mut Vec<String>,
+) -> Result<Vec<Curve>, ReportError> {
+    let mut curves = Vec::new();
+    let place = dir.join(folder);
+    for arm in folders(&place)? {
+        if !manifest.arms.contains(&arm) {
+            remarks.push(format!("{folder}/{arm} is not an arm of the manifest; its log is not shown."));
+            continue;
+        }
+        for seed in folders(&place.join(&arm))? {
+            let here = place.join(&arm).join(&seed);
+            let path = here.join("metrics.jsonl");
+            if path.is_file() {
+                let drawn = drawn(&here.join("completions.jsonl"))?;
+                let seed = seed.strip_prefix("seed-").unwrap_or(&seed).to_string();
+                curves.push(Curve { arm: arm.clone(), seed, points: metrics(&path)?, drawn });
+            } else {
+                remarks.push(format!("{folder}/{arm}/{seed} has no metrics.jsonl yet."));
+            }
+        }
+    }
+    let order = |arm: &str| manifest.arms.iter().position(|a| a == arm);
+    curves.sort_by_key(|c| (order(&c.arm), c.seed.parse::<u64>().unwrap_or(u64::MAX)));
+    Ok(curves)
+}
+
+/// Counts completions and their items; `None` where there are none.
+fn drawn(path: &Path) -> Result<Option<Drawn>, ReportError> {
+    #[derive(serde::Deserialize)]
+    struct Completion {
+        item: String,
+    }
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let (mut completions, mut items) = (0, HashSet::new());
+    lines(path, |_, c: Completion| {
+        completions += 1;
+        items.insert(c.item);
+        Ok(())
+    })?;
+    Ok((completions > 0).then_some(Drawn { completions, prompts: items.len() }))
 }
 
 fn metrics(path: &Path) -> Result<Vec<Point>, ReportError> {

@@ -1,5 +1,6 @@
 //! The parts of the page below the verdicts.
 
+use crate::battery::given;
 use crate::battery::record::{Cell, Table};
 
 use super::figures::{self, forest};
@@ -75,15 +76,38 @@ pub fn test(run: &Run, t: &TestFolder, files: &mut Files) -> String {
     out
 }
 
-/// Learning curves of the arms and the attractor tables.
+/// Learning curves of the arms and of the trainings on top of them, what they drew, and the attractor tables.
 pub fn training(run: &Run, files: &mut Files) -> String {
     let mut out = String::from("<section id=\"training\"><h2>Training</h2>");
+    let given: Vec<&str> = run.manifest.hashes.keys().filter_map(|k| k.strip_prefix(given::HASH)).collect();
+    if !given.is_empty() {
+        out.push_str(&format!(
+            "<p>Given checkpoints: {}. This run has not trained them; their hashes are under provenance.</p>",
+            escape(&given.join(", "))
+        ));
+    }
     match curves::drawing(run) {
         Some(d) => {
             out.push_str(&files.figure("training", d));
             out.push_str(&files.table("training", &curves::table(run)));
         }
-        None => out.push_str("<p>Nothing was logged yet: no learning curves.</p>"),
+        None if given.is_empty() => out.push_str("<p>Nothing was logged yet: no learning curves.</p>"),
+        None => {}
+    }
+    if !run.curves.is_empty() || !run.phases.is_empty() {
+        out.push_str(&files.table("training", &curves::material(run)));
+    }
+    let phases: Vec<_> = run.phases.iter().filter_map(|p| Some((p, curves::of_phase(p)?))).collect();
+    if !phases.is_empty() {
+        out.push_str("<h3>Trainings on top of the arms</h3>");
+    }
+    for (phase, drawing) in phases {
+        out.push_str(&format!(
+            "<details class=\"more\"><summary>{}, {}</summary>{}</details>",
+            escape(&phase.name),
+            number::plural(phase.curves.len(), "training", "trainings"),
+            files.figure("training", drawing)
+        ));
     }
     out.push_str("<h3>Attractors</h3>");
     if run.manifest.attractors.is_empty() {

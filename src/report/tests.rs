@@ -81,6 +81,8 @@ fn a_page_says_what_the_run_says() {
         "cue",
         "seeds",
         "learning-curves",
+        "learning-curves-attack-start",
+        "learning-curves-attack-supervised",
         "all-effects",
     ] {
         let svg = std::fs::read_to_string(dir.path().join(format!("figures/{name}.svg"))).unwrap();
@@ -90,6 +92,12 @@ fn a_page_says_what_the_run_says() {
     }
     let verdicts = std::fs::read_to_string(dir.path().join("tables/verdicts.csv")).unwrap();
     assert!(verdicts.contains("01-generalisation,supports,") && verdicts.contains(",0.00042,0.00084,"), "{verdicts}");
+    let mut tables = std::fs::read_dir(dir.path().join("tables")).unwrap().map(|e| e.unwrap().path());
+    let material = tables.find(|p| p.to_string_lossy().contains("what-every-training")).unwrap();
+    let material = std::fs::read_to_string(material).unwrap();
+    assert!(material.contains("arm,control,42,240,480,40,12,"), "{material}");
+    assert!(material.contains("attack-start,value,42,60,120,6,20,"), "{material}");
+    assert!(material.contains("attack-supervised,value,42,60,,,,"), "{material}");
     assert_eq!(html, page(dir.path()), "a second report is the same bytes");
 }
 
@@ -223,6 +231,13 @@ fn runs_are_not_mixed() {
     assert!(error.contains("config.toml") && error.contains("SHA-256"), "{error}");
 
     let dir = run(8);
+    let rules = dir.path().join("rules.toml");
+    let milder = std::fs::read_to_string(&rules).unwrap().replacen("within ±5 %", "within ±20 %", 1);
+    std::fs::write(&rules, milder).unwrap();
+    let error = write(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("rules.toml") && error.contains("SHA-256"), "{error}");
+
+    let dir = run(8);
     edit_json(&dir.path().join("manifest.json"), |m: &mut Manifest| m.version = "0.2.0".into());
     assert!(matches!(write(dir.path()), Err(ReportError::Mixed { .. })));
 
@@ -245,6 +260,7 @@ fn a_bad_line_is_named() {
         ("tests/01-generalisation/items.jsonl", &b"{\"arm\": \"base\", \"se"[..]),
         ("tests/02-monitoring/items.jsonl", &b"\xff\xfe{}"[..]),
         ("train/value/seed-42/metrics.jsonl", &b"{\"reward\": 1.0}"[..]),
+        ("phases/attack-start/value/seed-42/completions.jsonl", &b"{\"step\": 1}"[..]),
     ] {
         let path = dir.path().join(file);
         let good = std::fs::read(&path).unwrap();
@@ -258,6 +274,42 @@ fn a_bad_line_is_named() {
     std::fs::write(dir.path().join("manifest.json"), "{}").unwrap();
     let error = write(dir.path()).unwrap_err().to_string();
     assert!(error.contains("manifest.json, line 1: missing field"), "{error}");
+}
+
+#[test]
+fn every_test_of_the_first_screen_has_the_rule_of_its_own_run() {
+    let dir = run(8);
+    let own = "[[test]]\nnumber = 4\nprimary = \"weeks of <i>this</i> run\"\nlater = true\n";
+    let screen = |dir: &Path| {
+        let html = page(dir);
+        html[html.find("class=\"verdicts\"").unwrap()..html.find("</table>").unwrap()].to_string()
+    };
+    let html = screen(dir.path());
+    assert_eq!(html.matches("<tr class=\"rule\">").count(), 8);
+    let built_in = crate::battery::rules::Rules::built_in().unwrap();
+    for rule in &built_in.test {
+        for text in [&rule.primary, &rule.supports, &rule.refutes, &rule.not_tested] {
+            assert!(html.contains(&html::escape(text)), "missing: {text}");
+        }
+    }
+    std::fs::write(dir.path().join("rules.toml"), own).unwrap();
+    // The key of the results covers the hash of the rules: this run was made without it.
+    let mut key = String::new();
+    edit_json(&dir.path().join("manifest.json"), |m: &mut Manifest| {
+        m.hashes.remove("rules");
+        key = m.key();
+    });
+    for entry in std::fs::read_dir(dir.path().join("tests")).unwrap() {
+        edit_json(&entry.unwrap().path().join("result.json"), |r: &mut TestResult| r.key = key.clone());
+    }
+    let html = screen(dir.path());
+    assert_eq!(html.matches("<tr class=\"rule\">").count(), 1);
+    assert!(html.contains("weeks of &lt;i&gt;this&lt;/i&gt; run") && !html.contains("Refutes if"));
+    std::fs::write(dir.path().join("rules.toml"), "[[test]]\nnumber = \"four\"\n").unwrap();
+    let error = write(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("rules.toml, line 2:"), "{error}");
+    std::fs::remove_file(dir.path().join("rules.toml")).unwrap();
+    assert!(page(dir.path()).contains("rules.toml is missing"));
 }
 
 fn only_two_tests(dir: &Path) {

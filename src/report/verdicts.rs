@@ -7,6 +7,7 @@ use super::html::{escape, slug};
 use super::number;
 use super::page::Files;
 use super::read::{Run, TestFolder};
+use super::rules;
 
 /// The battery, so that a report can say what a run leaves out.
 const BATTERY: [&str; 8] = [
@@ -59,6 +60,7 @@ pub fn html(run: &Run, files: &mut Files) -> String {
     );
     for t in &run.tests {
         out.push_str(&verdict_row(t));
+        out.push_str(&rules::row(&run.rules, t));
     }
     if run.tests.is_empty() {
         out.push_str("<tr><td class=\"t\" colspan=\"7\">No test has been run yet.</td></tr>");

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::battery::record::*;
+use crate::battery::rules;
 use crate::generate::Finish;
 
 pub const NASTY: &str = "<script>alert(\"x\")</script> & </pre></details> 日本語 ünïcödé 🙂 \u{202e}abc\u{0} 'q'";
@@ -267,6 +268,13 @@ fn jsonl<T: serde::Serialize>(rows: &[T]) -> String {
     rows.iter().map(|r| serde_json::to_string(r).unwrap() + "\n").collect()
 }
 
+/// Lines of `completions.jsonl`: `n` completions of `items` items in turn.
+fn completions(n: usize, items: usize) -> Vec<serde_json::Value> {
+    let one =
+        |i: usize| serde_json::json!({ "step": i / 8, "item": format!("arith_{}", i % items), "completion": NASTY });
+    (0..n).map(one).collect()
+}
+
 /// Writes the run with `items` items a test (a multiple of 4) into `dir`.
 pub fn write(dir: &Path, items: usize) {
     let save = |path: &str, text: &str| {
@@ -318,6 +326,8 @@ pub fn write(dir: &Path, items: usize) {
         ]),
     };
     manifest.hashes.insert("config".into(), sha256_hex(CONFIG.as_bytes()));
+    manifest.hashes.insert("rules".into(), sha256_hex(rules::TEXT.as_bytes()));
+    save("rules.toml", rules::TEXT);
     save("config.toml", CONFIG);
     save("manifest.json", &serde_json::to_string_pretty(&manifest).unwrap());
 
@@ -361,5 +371,14 @@ pub fn write(dir: &Path, items: usize) {
             })
             .collect();
         save(&format!("train/{arm}/seed-42/metrics.jsonl"), &jsonl(&logs));
+        save(&format!("train/{arm}/seed-42/completions.jsonl"), &jsonl(&completions(480, 40)));
+        for phase in ["attack-start", "attack-supervised"] {
+            let place = format!("phases/{phase}/{arm}/seed-42");
+            save(&format!("{place}/metrics.jsonl"), &jsonl(&logs[..60]));
+            save(
+                &format!("{place}/completions.jsonl"),
+                &jsonl(&completions(if phase == "attack-start" { 120 } else { 0 }, 6)),
+            );
+        }
     }
 }
