@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
+use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::plan::Plan;
 use crate::battery::record::{Cell, Outcome, Table, TestResult};
@@ -17,7 +18,7 @@ use crate::battery::run::{Reporter, plan, run as battery};
 use crate::config;
 use crate::ops::Ops;
 use crate::report;
-use crate::train::run::Observer;
+use crate::train::run::{Interrupt, Observer};
 
 /// Configurations compiled into the program: `probity battery tiny` needs no file.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -108,12 +109,13 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     config.check()?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
     let clock = Instant::now();
-    let screen = Screen::new(args.progress, args.json);
+    let mut screen = Screen::new(args.progress, args.json);
     if args.plan {
         let plan = args.device.run(Planned { config: &config, dir: &dir, screen })?;
         super::print(&if args.json { format!("{:#}\n", json!(plan)) } else { show(&plan) });
         return Ok(0);
     }
+    screen.interrupt = interrupt::install()?;
     let results = args.device.run(Run { config: &config, dir: &dir, screen })?;
     let page = report::write(&dir)?;
     if args.json {
@@ -150,7 +152,11 @@ struct Run<'a> {
 
 impl Job for Run<'_> {
     type Out = Vec<TestResult>;
-    fn run<O: Ops>(mut self, o: &O) -> Result<Vec<TestResult>, Box<dyn Error>> {
+    const GOES_ON: bool = true;
+    fn note(&mut self, text: &str) {
+        self.screen.say(text);
+    }
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<TestResult>, Box<dyn Error>> {
         self.screen.say(&format!("device: {}", o.device_name()));
         self.screen.say(&format!("run folder: {}", self.dir.display()));
         Ok(battery(o, self.config, self.dir, &mut self.screen)?)
@@ -165,7 +171,7 @@ struct Planned<'a> {
 
 impl Job for Planned<'_> {
     type Out = Plan;
-    fn run<O: Ops>(mut self, o: &O) -> Result<Plan, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Plan, Box<dyn Error>> {
         self.screen.say(&format!("device: {}", o.device_name()));
         Ok(plan(o, self.config, self.dir, &mut self.screen)?)
     }
@@ -210,6 +216,8 @@ pub struct Screen {
     quiet: bool,
     bar: Option<(String, ProgressBar)>,
     last: (String, usize),
+    /// Looked at between the steps and slices of a run.
+    pub interrupt: Interrupt,
 }
 
 impl Screen {
@@ -218,7 +226,13 @@ impl Screen {
             Progress::Auto if !std::io::stderr().is_terminal() => Progress::Plain,
             m => m,
         };
-        Self { mode, quiet: json || mode == Progress::None, bar: None, last: (String::new(), 0) }
+        Self {
+            mode,
+            quiet: json || mode == Progress::None,
+            bar: None,
+            last: (String::new(), 0),
+            interrupt: Interrupt::default(),
+        }
     }
 }
 
@@ -264,7 +278,11 @@ impl Reporter for Screen {
     }
 
     fn training(&mut self, label: &str) -> Box<dyn Observer> {
-        Box::new(Console::new(&format!("train {label}"), self.mode))
+        Box::new(Console::new(&format!("train {label}"), self.mode, self.interrupt.clone()))
+    }
+
+    fn stop(&self) -> bool {
+        self.interrupt.asked()
     }
 }
 

@@ -115,7 +115,7 @@ struct Evaluate<'a> {
 
 impl Job for Evaluate<'_> {
     type Out = Vec<Row>;
-    fn run<O: Ops>(mut self, o: &O) -> Result<Vec<Row>, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<Row>, Box<dyn Error>> {
         Ok(evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?)
     }
 }

@@ -15,12 +15,14 @@ pub struct GpuOptions {
     pub poor: bool,
     /// Compile with wgpu's bounds checks and loop guards.
     pub checked_shaders: bool,
+    /// Assume a device so many times slower: work is cut finer and submitted more often.
+    pub slower: Option<f64>,
 }
 
 impl GpuOptions {
     /// The device that tests call poor: WebGPU's default limits, no subgroups, bindings of 4 MiB, hardware's variants.
     pub fn poor() -> Self {
-        Self { disable_subgroups: true, max_binding: Some(4 << 20), poor: true, checked_shaders: true }
+        Self { disable_subgroups: true, max_binding: Some(4 << 20), poor: true, checked_shaders: true, slower: None }
     }
 }
 
@@ -65,14 +67,15 @@ impl Caps {
             wgpu::DeviceType::Cpu => (20e9, 4e9),
             _ => (100e9, 20e9),
         };
+        let slower = options.slower.unwrap_or(1.0);
         Ok(Caps {
             software: adapter.is_software() && !options.poor,
             subgroup_min: if subgroups { adapter.info.subgroup_min_size } else { 0 },
             subgroup_max: if subgroups { adapter.info.subgroup_max_size } else { 0 },
             max_binding: binding / Self::ALIGN * Self::ALIGN,
             max_buffer: cap(adapter.limits.max_buffer_size, poor.max_buffer_size),
-            flop_rate,
-            byte_rate,
+            flop_rate: flop_rate / slower,
+            byte_rate: byte_rate / slower,
         })
     }
 

@@ -6,6 +6,7 @@
 //! they were recorded. Faults that the driver reports late become [`OpError`](crate::ops::OpError)s at the next read or sync.
 
 mod adapters;
+mod budget;
 mod caps;
 mod errors;
 mod memory;
@@ -17,6 +18,7 @@ mod tensor;
 mod tests;
 
 pub use adapters::{Adapter, DeviceSpec, Selected, list_adapters, select};
+pub use budget::{MAX_DISPATCHES, MAX_SECONDS, Submitted};
 pub use caps::{Caps, GpuOptions};
 pub use errors::DeviceError;
 pub use submit::{Dispatch, linear_grid};
@@ -67,6 +69,13 @@ impl Gpu {
             caps,
             watch,
         })
+    }
+
+    /// What makes the device be lost.
+    #[cfg(test)]
+    pub fn destroyer(&self) -> impl Fn() + use<> {
+        let device = self.device.clone();
+        move || device.destroy()
     }
 
     pub fn caps(&self) -> &Caps {
