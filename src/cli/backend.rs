@@ -16,8 +16,10 @@ pub trait Job {
     /// Run again, it goes on from what it saved. Then a lost device is opened again, once.
     const GOES_ON: bool = false;
     fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>>;
-    /// Tells the person that the device was lost and what happens now.
-    fn note(&mut self, _: &str) {}
+    /// Tells the person that the device was lost and what happens now, also one who wants no progress.
+    fn note(&mut self, text: &str) {
+        eprintln!("{text}");
+    }
 }
 
 /// `--device` of every command that computes.

@@ -153,9 +153,6 @@ struct Run<'a> {
 impl Job for Run<'_> {
     type Out = Vec<TestResult>;
     const GOES_ON: bool = true;
-    fn note(&mut self, text: &str) {
-        self.screen.say(text);
-    }
     fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<TestResult>, Box<dyn Error>> {
         self.screen.say(&format!("device: {}", o.device_name()));
         self.screen.say(&format!("run folder: {}", self.dir.display()));

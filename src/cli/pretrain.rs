@@ -17,7 +17,7 @@ use crate::ops::Ops;
 use crate::text::Tokenizer;
 use crate::train::accumulate::MicroBatch;
 use crate::train::optim::Optimizer;
-use crate::train::run::{Observer, State, run as train};
+use crate::train::run::{State, run as train};
 use crate::train::sft::Sft;
 
 /// Options of `probity pretrain`.
@@ -53,9 +53,6 @@ struct Pretrain<'a> {
 impl Job for Pretrain<'_> {
     type Out = ();
     const GOES_ON: bool = true;
-    fn note(&mut self, text: &str) {
-        self.console.note(text);
-    }
     fn run<O: Ops>(&mut self, o: &O) -> Result<(), Box<dyn Error>> {
         let (c, out) = (self.config, &self.args.out);
         std::fs::create_dir_all(out)?;

@@ -8,7 +8,6 @@ use super::battery::{Screen, read_config};
 use super::console::Progress;
 use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
-use crate::battery::run::Reporter;
 use crate::battery::run::train_one;
 use crate::ops::Ops;
 
@@ -88,9 +87,6 @@ struct Train<'a> {
 impl Job for Train<'_> {
     type Out = PathBuf;
     const GOES_ON: bool = true;
-    fn note(&mut self, text: &str) {
-        self.screen.say(text);
-    }
     fn run<O: Ops>(&mut self, o: &O) -> Result<PathBuf, Box<dyn Error>> {
         Ok(train_one(o, self.config, self.dir, self.arm, self.seed, &mut self.screen)?)
     }

@@ -79,7 +79,10 @@ impl Watch {
 
     /// Remembers what a submission held: a loss is told later, and the last kernel recorded need not be the one that ran.
     pub fn submit(&self, recorded: Recorded) {
-        *super::lock(&self.submitted) = recorded;
+        // Copies alone, as for reading back, say nothing.
+        if recorded.dispatches > 0 {
+            *super::lock(&self.submitted) = recorded;
+        }
     }
 
     fn raise(&self, fault: Fault) {

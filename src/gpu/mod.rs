@@ -97,7 +97,10 @@ impl Drop for Gpu {
     fn drop(&mut self) {
         // A device dropped with work in flight leaks its memory in wgpu (wgpu#5648).
         lock(&self.recorder).flush(&self.device, &self.queue, &self.pool);
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        // One that failed before is given a moment: it may never answer.
+        let seconds = if self.watch.check().is_ok() { 600 } else { 5 };
+        let timeout = Some(std::time::Duration::from_secs(seconds));
+        let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout });
     }
 }
 

@@ -12,6 +12,8 @@ use crate::ops::{Dtype, OpError, Result};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+/// A driver that does not answer for so long hangs, which is an error: the longest submission is a fraction of a second.
+const HUNG: Duration = Duration::from_secs(600);
 /// Wait for the oldest submission when this many are in flight.
 const MAX_IN_FLIGHT: usize = 8;
 
@@ -95,8 +97,10 @@ impl Recorder {
         pool.submitted();
         if self.in_flight.len() > MAX_IN_FLIGHT {
             let submission_index = self.in_flight.pop_front();
-            // A failure to wait is a lost device, which the watch learns of on its own.
-            let _ = device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+            if let Err(e) = device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(HUNG) }) {
+                // The next read or sync says so.
+                let _ = pool.watch().lost(format!("waiting failed: {e}"));
+            }
         } else {
             let _ = device.poll(wgpu::PollType::Poll);
         }
@@ -216,9 +220,7 @@ impl Gpu {
     }
 
     pub(super) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        // A timeout only so that a hung driver becomes an error: the longest submission is a fraction of a second.
-        let timeout = Some(Duration::from_secs(600));
-        match self.device.poll(wgpu::PollType::Wait { submission_index, timeout }) {
+        match self.device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(HUNG) }) {
             Ok(_) => Ok(()),
             Err(e) => Err(self.watch.lost(format!("waiting failed: {e}"))),
         }
