@@ -8,6 +8,7 @@ mod attention;
 mod copy;
 mod embed;
 mod head;
+mod kill;
 mod lint;
 mod matmul;
 mod model;

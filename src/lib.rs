@@ -3,6 +3,8 @@
 //! The floors, from the ground up; a floor uses only floors above it in this list (`stats` and `domain` stand on the
 //! ground and import nothing of the engine). See `ARCHITECTURE.md`.
 
+pub mod durable;
+
 pub mod config;
 
 pub mod stats;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::ConfigError;
 use crate::domain::{AttractorRefusal, DomainError};
+use crate::durable::FileError;
 use crate::model::error::ModelError;
 use crate::ops::OpError;
 use crate::stats::StatsError;
@@ -34,12 +35,21 @@ pub enum BatteryError {
     File { path: PathBuf, detail: String },
     #[error("{0}")]
     Refused(String),
+    /// Someone asked for it; finished cells are kept.
+    #[error("stopped in {0}; what was finished before is kept")]
+    Interrupted(String),
 }
 
 impl BatteryError {
     /// For `map_err` on file operations.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| BatteryError::Io { path: path.to_path_buf(), source }
+    }
+}
+
+impl From<FileError> for BatteryError {
+    fn from(e: FileError) -> Self {
+        BatteryError::Io { path: e.path, source: e.source }
     }
 }
 

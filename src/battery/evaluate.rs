@@ -65,13 +65,14 @@ struct Asked<'a> {
 }
 
 /// Decodes everything. Wordings of a condition rotate over items and samples: sample `s` of item `i` uses wording
-/// `(i + s) mod wordings`, the same one in every condition, so that matched wordings are compared.
+/// `(i + s) mod wordings`, the same one in every condition, so that matched wordings are compared. `progress` hears of every slice
+/// and may stop it with an error.
 pub fn rows<O: Ops>(
     o: &O,
     model: &Qwen2<O>,
     job: &Job<'_>,
     hooks: &HookSet<O>,
-    mut progress: impl FnMut(usize, usize),
+    mut progress: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<Vec<Row>> {
     let (c, speech) = (job.config, Speech { chat: job.chat });
     let mut asked = Vec::new();
@@ -128,7 +129,7 @@ pub fn rows<O: Ops>(
             for (i, completion) in owners.into_iter().flatten().zip(done.into_iter().flatten()) {
                 out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out)?);
             }
-            progress(out.iter().flatten().count(), out.len());
+            progress(out.iter().flatten().count(), out.len())?;
         }
     }
     Ok(out.into_iter().flatten().collect())

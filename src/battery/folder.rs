@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{BatteryError, Result};
 use super::given;
 use super::record::{Manifest, sha256_hex};
+use crate::durable;
 
 /// One entry of `cells.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -166,11 +167,9 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     write_text(path, &text)
 }
 
-/// Writes under a temporary name and renames: a file that exists is complete.
+/// A file that exists is complete.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
-    let temporary = path.with_extension("tmp");
-    std::fs::write(&temporary, text).map_err(BatteryError::io(&temporary))?;
-    std::fs::rename(&temporary, path).map_err(BatteryError::io(path))
+    Ok(durable::write(path, text.as_bytes())?)
 }
 
 pub fn make_dir(path: &Path) -> Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::config::{Arm, BatteryConfig, EvaluateConfig};
 use super::environment::{Asking, Speech};
-use super::error::Result;
+use super::error::{BatteryError, Result};
 use super::evaluate::{self, Job};
 use super::folder::{Folder, key_of, make_dir};
 use super::given;
@@ -113,6 +113,17 @@ impl<'a, O: Ops> Lab<'a, O> {
         std::iter::once(Arm::Base).chain(self.config.arms.iter().copied()).collect()
     }
 
+    /// Reports progress of a cell; an error if it is to stop before it is done.
+    pub fn went_on(&self, label: &str, done: usize, total: usize) -> Result<()> {
+        self.reporter.borrow_mut().progress(label, done, total);
+        if done < total { self.unless_stopped(label) } else { Ok(()) }
+    }
+
+    /// An error if someone asked to stop.
+    pub fn unless_stopped(&self, label: &str) -> Result<()> {
+        if self.reporter.borrow().stop() { Err(BatteryError::Interrupted(label.into())) } else { Ok(()) }
+    }
+
     /// Rows of a model on `items`.
     #[allow(clippy::too_many_arguments)]
     pub fn evaluate(
@@ -139,9 +150,7 @@ impl<'a, O: Ops> Lab<'a, O> {
             test,
             config,
         };
-        evaluate::rows(self.o, model, &job, &HookSet::default(), |d, t| {
-            self.reporter.borrow_mut().progress(label, d, t)
-        })
+        evaluate::rows(self.o, model, &job, &HookSet::default(), |d, t| self.went_on(label, d, t))
     }
 
     /// Rows of tests 1 and 2: a cell for every arm and seed. Done cells are read back from `items.jsonl`.
@@ -179,7 +188,7 @@ impl<'a, O: Ops> Lab<'a, O> {
         if changed || all.len() != kept.len() {
             rows::write(&merged, &all)?;
         }
-        std::fs::remove_dir_all(dir.join("cells")).map_err(super::error::BatteryError::io(&dir))?;
+        std::fs::remove_dir_all(dir.join("cells")).map_err(BatteryError::io(&dir))?;
         Ok(all)
     }
 }

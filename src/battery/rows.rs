@@ -1,13 +1,13 @@
 //! Reading and writing item rows, and the per-item means that every test starts from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::error::{BatteryError, Result};
 use super::record::{Decoding, Row};
+use crate::durable::AtomicFile;
 use crate::stats::{StatsError, cluster_codes};
 
 /// Reads a JSONL file of rows.
@@ -22,18 +22,16 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
         .collect()
 }
 
-/// Writes rows to a temporary file and renames it: a file that exists is complete.
+/// Writes rows as JSONL: a file that exists is complete.
 pub fn write<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    let temporary = path.with_extension("jsonl.tmp");
-    let mut out = std::io::BufWriter::new(std::fs::File::create(&temporary).map_err(BatteryError::io(&temporary))?);
+    let mut out = AtomicFile::create(path)?;
     for row in rows {
-        let line = serde_json::to_string(row)
+        let mut line = serde_json::to_string(row)
             .map_err(|e| BatteryError::File { path: path.to_path_buf(), detail: e.to_string() })?;
-        writeln!(out, "{line}").map_err(BatteryError::io(&temporary))?;
+        line.push('\n');
+        out.write(line.as_bytes())?;
     }
-    out.flush().map_err(BatteryError::io(&temporary))?;
-    drop(out);
-    std::fs::rename(&temporary, path).map_err(BatteryError::io(path))
+    Ok(out.commit()?)
 }
 
 /// Means over the samples of one item under one arm, seed and condition.

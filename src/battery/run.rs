@@ -38,6 +38,11 @@ pub trait Reporter {
     fn progress(&mut self, label: &str, done: usize, total: usize);
     /// Draws one training run.
     fn training(&mut self, label: &str) -> Box<dyn Observer>;
+    /// Asked between tests and between the slices of a cell: the run ends with [`BatteryError::Interrupted`]. Trainings ask their
+    /// observer.
+    fn stop(&self) -> bool {
+        false
+    }
 }
 
 /// Runs the whole battery of `config` into `dir` and returns the results in order.
@@ -55,6 +60,7 @@ pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn
     }
     let mut results = Vec::new();
     for &test in &config.tests {
+        lab.unless_stopped(&format!("test {test}"))?;
         results.push(lab.test(test)?);
     }
     lab.conclude(results)
@@ -114,7 +120,10 @@ pub fn evaluate_one<O: Ops>(
         config: &config.evaluate,
     };
     let hooks = HookSet::default();
-    evaluate::rows(o, &source.load(o, longest, false)?, &job, &hooks, |d, t| reporter.progress("evaluate", d, t))
+    evaluate::rows(o, &source.load(o, longest, false)?, &job, &hooks, |d, t| {
+        reporter.progress("evaluate", d, t);
+        Ok(())
+    })
 }
 
 /// Folder names of the tests.

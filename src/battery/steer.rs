@@ -75,7 +75,7 @@ impl<O: Ops> Lab<'_, O> {
             s.doses.push(dosed(dose, &rows));
             rows.iter_mut().for_each(|r| r.phase = Some(format!("steer, dose {dose}")));
             kept.extend(rows);
-            self.reporter.borrow_mut().progress(&format!("steer {}", s.arm.name()), i + 1, doses.len());
+            self.went_on(&format!("steer {}", s.arm.name()), i + 1, doses.len())?;
         }
         let range = s.preserving(Rules::built_in()?.numbers.keeps_accuracy);
         let (Some(&low), Some(&high)) = (range.first(), range.last()) else {
@@ -95,7 +95,7 @@ impl<O: Ops> Lab<'_, O> {
                 Ok(Random { index, ends: [at(low)?, at(high)?] })
             });
             random.extend(measured.into_iter().collect::<Result<Vec<_>>>()?);
-            self.reporter.borrow_mut().progress(&label, random.len(), all.len());
+            self.went_on(&label, random.len(), all.len())?;
         }
         s.random = random.iter().map(|r| slope_between(&r.ends[0], &r.ends[1])).collect();
         Ok((kept, random))
@@ -151,7 +151,7 @@ impl<O: Ops> Bench<'_, O> {
             test: 6,
             config: &config,
         };
-        evaluate::rows(self.o, model, &job, &hooks, |_, _| {})
+        evaluate::rows(self.o, model, &job, &hooks, |_, _| Ok(()))
     }
 }
 

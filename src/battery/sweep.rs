@@ -171,7 +171,7 @@ impl<O: Ops> Lab<'_, O> {
             test: 1,
             config: &self.config.evaluate,
         };
-        let show = |d, t| self.reporter.borrow_mut().progress(&format!("evaluate {arm}, seed {seed}"), d, t);
+        let show = |d, t| self.went_on(&format!("evaluate {arm}, seed {seed}"), d, t);
         evaluate::rows(self.o, &model, &job, &HookSet::default(), show)
     }
 }

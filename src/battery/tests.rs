@@ -2,7 +2,9 @@
 
 mod given;
 
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 use super::Context;
 use super::config::{Anchor, BatteryConfig};
@@ -22,7 +24,7 @@ use crate::model::save::SideFiles;
 use crate::model::tensor_file::FileDtype;
 use crate::text::train::{train_bpe, write_files};
 use crate::train::loss::{LossType, ScaleRewards};
-use crate::train::run::{Observer, Quiet};
+use crate::train::run::{Metrics, Observer, Quiet};
 
 /// One made-up row; the bare answer has 3 tokens.
 #[allow(clippy::too_many_arguments)]
@@ -85,6 +87,35 @@ impl Reporter for Silent {
     fn progress(&mut self, _: &str, _: usize, _: usize) {}
     fn training(&mut self, _: &str) -> Box<dyn Observer> {
         Box::new(Quiet)
+    }
+}
+
+/// Stops the run when it was asked so many times.
+#[derive(Clone)]
+struct Stopping(Rc<Cell<u32>>);
+
+impl Stopping {
+    fn count(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        self.0.get() == 0
+    }
+}
+impl Reporter for Stopping {
+    fn say(&mut self, _: &str) {}
+    fn table(&mut self, _: &Table) {}
+    fn progress(&mut self, _: &str, _: usize, _: usize) {}
+    fn training(&mut self, _: &str) -> Box<dyn Observer> {
+        Box::new(self.clone())
+    }
+    fn stop(&self) -> bool {
+        self.count()
+    }
+}
+impl Observer for Stopping {
+    fn step(&mut self, _: u64, _: u64, _: &Metrics) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        self.count()
     }
 }
 
@@ -171,8 +202,13 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
     let sweep = ["sweep-alpha-0", "sweep-alpha-0.5"];
     assert_eq!(tables.iter().map(|t| t.trim()).collect::<Vec<_>>(), [&names[..], &sweep].concat());
 
-    // The same run, interrupted after the first arm and inside the first test: the same rows.
-    run(&o, &c, &second, &mut Silent).unwrap();
+    // The same run, stopped again and again, with cells then lost from it: the same rows.
+    let mut stops = 0;
+    while let Err(e) = run(&o, &c, &second, &mut Stopping(Rc::new(Cell::new(9 + 4 * stops)))) {
+        assert!(e.to_string().starts_with("stopped "), "{e}");
+        stops += 1;
+    }
+    assert!(stops > 5, "{stops} stops");
     for gone in [
         "tests",
         "sweep/grpo-group/alpha-0.5/seed-42/items.jsonl",

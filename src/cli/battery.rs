@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
+use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::given;
 use crate::battery::plan::Plan;
@@ -18,7 +19,7 @@ use crate::battery::run::{Reporter, plan, run as battery};
 use crate::config;
 use crate::ops::Ops;
 use crate::report;
-use crate::train::run::Observer;
+use crate::train::run::{Interrupt, Observer};
 
 /// Configurations compiled into the program: `probity battery tiny` needs no file.
 const BUILT_IN: [(&str, &str); 5] = [
@@ -115,12 +116,13 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     config.check()?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
     let clock = Instant::now();
-    let screen = Screen::new(args.progress, args.json);
+    let mut screen = Screen::new(args.progress, args.json);
     if args.plan {
         let plan = args.device.run(Planned { config: &config, dir: &dir, screen })?;
         super::print(&if args.json { format!("{:#}\n", json!(plan)) } else { show(&plan) });
         return Ok(0);
     }
+    screen.interrupt = interrupt::install()?;
     let results = args.device.run(Run { config: &config, dir: &dir, screen })?;
     let page = report::write(&dir)?;
     if args.json {
@@ -157,7 +159,8 @@ struct Run<'a> {
 
 impl Job for Run<'_> {
     type Out = Vec<TestResult>;
-    fn run<O: Ops>(mut self, o: &O) -> Result<Vec<TestResult>, Box<dyn Error>> {
+    const GOES_ON: bool = true;
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<TestResult>, Box<dyn Error>> {
         self.screen.say(&format!("device: {}", o.device_name()));
         self.screen.say(&format!("run folder: {}", self.dir.display()));
         Ok(battery(o, self.config, self.dir, &mut self.screen)?)
@@ -172,7 +175,7 @@ struct Planned<'a> {
 
 impl Job for Planned<'_> {
     type Out = Plan;
-    fn run<O: Ops>(mut self, o: &O) -> Result<Plan, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Plan, Box<dyn Error>> {
         self.screen.say(&format!("device: {}", o.device_name()));
         Ok(plan(o, self.config, self.dir, &mut self.screen)?)
     }
@@ -224,6 +227,8 @@ pub struct Screen {
     quiet: bool,
     bar: Option<(String, ProgressBar)>,
     last: (String, usize),
+    /// Looked at between the steps and slices of a run.
+    pub interrupt: Interrupt,
 }
 
 impl Screen {
@@ -232,7 +237,13 @@ impl Screen {
             Progress::Auto if !std::io::stderr().is_terminal() => Progress::Plain,
             m => m,
         };
-        Self { mode, quiet: json || mode == Progress::None, bar: None, last: (String::new(), 0) }
+        Self {
+            mode,
+            quiet: json || mode == Progress::None,
+            bar: None,
+            last: (String::new(), 0),
+            interrupt: Interrupt::default(),
+        }
     }
 }
 
@@ -278,7 +289,11 @@ impl Reporter for Screen {
     }
 
     fn training(&mut self, label: &str) -> Box<dyn Observer> {
-        Box::new(Console::new(&format!("train {label}"), self.mode))
+        Box::new(Console::new(&format!("train {label}"), self.mode, self.interrupt.clone()))
+    }
+
+    fn stop(&self) -> bool {
+        self.interrupt.asked()
     }
 }
 

@@ -112,7 +112,7 @@ pub(super) fn time(
 
 impl Job for Bench {
     type Out = Vec<Row>;
-    fn run<O: Ops>(self, o: &O) -> Result<Vec<Row>, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<Row>, Box<dyn Error>> {
         let a = &self.0;
         let mut rows = Vec::new();
         let mut put = |what: &str, shape: String, seconds: [f64; 3], work: f64, unit| {

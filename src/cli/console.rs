@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::train::run::{Metrics, Observer};
+use crate::train::run::{Interrupt, Metrics, Observer};
 
 /// `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -22,15 +22,16 @@ pub struct Console {
     mode: Progress,
     bar: Option<ProgressBar>,
     explained: bool,
+    interrupt: Interrupt,
 }
 
 impl Console {
-    pub fn new(label: &str, mode: Progress) -> Self {
+    pub fn new(label: &str, mode: Progress, interrupt: Interrupt) -> Self {
         let mode = match mode {
             Progress::Auto if !std::io::stderr().is_terminal() => Progress::Plain,
             m => m,
         };
-        Self { label: label.into(), mode, bar: None, explained: false }
+        Self { label: label.into(), mode, bar: None, explained: false, interrupt }
     }
 }
 
@@ -87,6 +88,10 @@ impl Observer for Console {
                 "more than 90 % of the groups have equal rewards: there is almost nothing to learn from at this step",
             );
         }
+    }
+
+    fn stop(&self) -> bool {
+        self.interrupt.asked()
     }
 
     fn note(&mut self, text: &str) {

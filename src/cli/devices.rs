@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cpu::Cpu;
-use crate::gpu::{Adapter, Caps, DeviceSpec, GpuOptions, Selected, list_adapters, select};
+use crate::gpu::{Adapter, Caps, DeviceSpec, GpuOptions, MAX_DISPATCHES, MAX_SECONDS, Selected, list_adapters, select};
 use crate::kernels::{Kernel, matmul, registry, select::select as choose};
 use crate::model::config::{ModelConfig, Sizes};
 use crate::ops::Ops;
@@ -18,7 +18,7 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Also print which kernel variant each matrix of the shapes tiny, small and q05b gets, and why
+    /// Also print how work is cut and handed over, and which kernel variant each matrix of the shapes tiny, small and q05b gets, and why
     #[arg(long)]
     explain: bool,
 }
@@ -104,6 +104,17 @@ fn used(caps: &Caps) -> String {
     format!("bindings of {} MiB, {subgroups}, variants for {kind}", caps.max_binding / MIB)
 }
 
+/// How work is handed over.
+fn handed_over(caps: &Caps) -> String {
+    format!(
+        "at most {} dispatches or {:.0} ms at a time, by the rate assumed of its type: {:.0} GFLOP/s and {:.0} GB/s; longer operations are cut",
+        MAX_DISPATCHES,
+        1e3 * MAX_SECONDS,
+        caps.flop_rate / 1e9,
+        caps.byte_rate / 1e9
+    )
+}
+
 fn described(a: &Adapter, models: &[(&'static str, ModelConfig)]) -> Result<Value, Box<dyn Error>> {
     let caps = Caps::of(a, &GpuOptions::default());
     let mut out = json!({
@@ -135,12 +146,17 @@ fn described(a: &Adapter, models: &[(&'static str, ModelConfig)]) -> Result<Valu
         }
         let others: Vec<Value> =
             other_kernels(caps).map(|(k, v)| json!({ "kernel": k.name, "variant": v.name, "why": v.why })).collect();
-        out["explain"] = json!({ "matmul": products, "other": others });
+        let submits = json!({
+            "max_dispatches": MAX_DISPATCHES, "max_seconds": MAX_SECONDS,
+            "flop_per_s": caps.flop_rate, "bytes_per_s": caps.byte_rate,
+        });
+        out["explain"] = json!({ "matmul": products, "other": others, "submits": submits });
     }
     Ok(out)
 }
 
 fn explained(text: &mut String, caps: &Caps, models: &[(&'static str, ModelConfig)]) -> Result<(), Box<dyn Error>> {
+    writeln!(text, "  submits   {}", handed_over(caps))?;
     let mut reasons: Vec<(&str, &str)> = Vec::new();
     for (model, config) in models {
         writeln!(

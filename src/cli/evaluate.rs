@@ -121,7 +121,7 @@ struct Evaluate<'a> {
 
 impl Job for Evaluate<'_> {
     type Out = (Vec<Row>, Provenance);
-    fn run<O: Ops>(mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         let provenance = Provenance::new(o, self.config, self.model, self.conditions, self.seed)?;
         Ok((evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?, provenance))
     }

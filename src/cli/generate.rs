@@ -92,7 +92,7 @@ struct Generate<'a> {
 
 impl Job for Generate<'_> {
     type Out = Vec<Completion>;
-    fn run<O: Ops>(self, o: &O) -> Result<Vec<Completion>, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<Completion>, Box<dyn Error>> {
         let a = self.args;
         let model = self.source.load(o, self.prompt.len() + a.max_new_tokens, false)?;
         let config = GenerateConfig {
@@ -103,7 +103,7 @@ impl Job for Generate<'_> {
             seed: a.seed,
             max_batch: 64,
         };
-        let request = Request { prompt: self.prompt, sequences: (0..a.num_return_sequences).collect() };
+        let request = Request { prompt: self.prompt.clone(), sequences: (0..a.num_return_sequences).collect() };
         let done = generate(o, &model, &[request], &config, &HookSet::default())?;
         Ok(done.into_iter().flatten().collect())
     }

@@ -10,6 +10,7 @@ mod devices;
 mod evaluate;
 mod exchange;
 mod generate;
+mod interrupt;
 mod pretrain;
 mod probe;
 mod report;
@@ -70,7 +71,8 @@ enum Command {
     Stats(stats::Args),
 }
 
-/// Entry point of the binary. Exit code 0: ok; 1: a check or a run failed; 2: usage or configuration.
+/// Entry point of the binary. Exit code 0: ok; 1: a check or a run failed; 2: usage or configuration; 130: stopped by
+/// Ctrl-C or SIGTERM, with everything saved.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -92,6 +94,10 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => ExitCode::from(code as u8),
+        Err(e) if stopped(&*e) => {
+            eprintln!("{e}\nTo go on: {}", interrupt::command_line());
+            ExitCode::from(interrupt::STOPPED)
+        }
         Err(e) => {
             eprintln!("error: {}", chain(&*e));
             ExitCode::from(exit_code(&*e))
@@ -111,6 +117,14 @@ fn chain(e: &dyn Error) -> String {
         source = s.source();
     }
     text
+}
+
+/// Someone asked for the end.
+fn stopped(e: &(dyn Error + 'static)) -> bool {
+    backend::within(e).any(|e| {
+        matches!(e.downcast_ref(), Some(BatteryError::Interrupted(_)))
+            || matches!(e.downcast_ref(), Some(TrainError::Interrupted { .. }))
+    })
 }
 
 fn exit_code(e: &(dyn Error + 'static)) -> u8 {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
+use super::interrupt;
 use crate::battery::pretrain::{CorpusSource, PretrainConfig};
 use crate::config;
 use crate::generate::source::save;
@@ -37,7 +38,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let config: PretrainConfig = config::load(&args.config)?;
     let device = args.device.clone();
-    device.run(Pretrain { args: &args, config: &config })?;
+    let console = Console::new("pretrain", args.progress, interrupt::install()?);
+    device.run(Pretrain { args: &args, config: &config, console })?;
     super::print(&format!("Model: {}\n", args.out.join("final").display()));
     Ok(0)
 }
@@ -45,14 +47,15 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
 struct Pretrain<'a> {
     args: &'a Args,
     config: &'a PretrainConfig,
+    console: Console,
 }
 
 impl Job for Pretrain<'_> {
     type Out = ();
-    fn run<O: Ops>(self, o: &O) -> Result<(), Box<dyn Error>> {
+    const GOES_ON: bool = true;
+    fn run<O: Ops>(&mut self, o: &O) -> Result<(), Box<dyn Error>> {
         let (c, out) = (self.config, &self.args.out);
         std::fs::create_dir_all(out)?;
-        let mut console = Console::new("pretrain", self.args.progress);
         let files = out.join("tokenizer");
         let corpus = c.corpus()?;
         if !files.join("tokenizer.json").exists() {
@@ -68,7 +71,7 @@ impl Job for Pretrain<'_> {
         let mut state = State { model, optimizer, grads };
         let micro = MicroBatch { max_tokens: c.batch.micro_batch_tokens, recompute: c.batch.recompute };
         let mut objective = Sft { source: &source, micro, weighting: c.batch.weighting };
-        train(o, &mut state, &mut objective, &c.run, out, None, &mut console)?;
+        train(o, &mut state, &mut objective, &c.run, out, None, &mut self.console)?;
         save(o, &state.model, FileDtype::Bf16, &SideFiles::read(&files)?, &out.join("final"))?;
         Ok(())
     }

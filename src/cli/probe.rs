@@ -59,9 +59,9 @@ struct Probe<'a>(&'a BatteryConfig, &'a Args, &'a Path, Screen);
 
 impl Job for Probe<'_> {
     type Out = ProbeReport;
-    fn run<O: Ops>(self, o: &O) -> Result<ProbeReport, Box<dyn Error>> {
-        let Self(config, args, dir, mut screen) = self;
-        Ok(probe(o, config, &args.model, args.seed, dir, &mut screen)?)
+    fn run<O: Ops>(&mut self, o: &O) -> Result<ProbeReport, Box<dyn Error>> {
+        let Self(config, args, dir, screen) = self;
+        Ok(probe(o, config, &args.model, args.seed, dir, screen)?)
     }
 }
 
@@ -69,13 +69,13 @@ struct Steer<'a>(&'a BatteryConfig, &'a SteerArgs, &'a Path, Screen);
 
 impl Job for Steer<'_> {
     type Out = SteerReport;
-    fn run<O: Ops>(self, o: &O) -> Result<SteerReport, Box<dyn Error>> {
-        let Self(config, args, dir, mut screen) = self;
+    fn run<O: Ops>(&mut self, o: &O) -> Result<SteerReport, Box<dyn Error>> {
+        let Self(config, args, dir, screen) = self;
         let along = match &args.vector {
             Some(path) => Along::Vector(path, args.layer),
             None => Along::Own(args.layer),
         };
-        Ok(steer(o, config, &args.common.model, args.common.seed, along, dir, &mut screen)?)
+        Ok(steer(o, config, &args.common.model, args.common.seed, along, dir, screen)?)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::backend::{DeviceArgs, Job};
 use super::battery::{Screen, read_config};
 use super::console::Progress;
+use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::run::train_one;
 use crate::ops::Ops;
@@ -68,7 +69,8 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     config.check()?;
     let name = format!("{}-{}", config.name, arm.name());
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(name));
-    let screen = Screen::new(args.progress, false);
+    let mut screen = Screen::new(args.progress, false);
+    screen.interrupt = interrupt::install()?;
     let made = args.device.run(Train { config: &config, dir: &dir, arm, seed: args.seed, screen })?;
     super::print(&format!("Model: {}\n", made.display()));
     Ok(0)
@@ -84,7 +86,8 @@ struct Train<'a> {
 
 impl Job for Train<'_> {
     type Out = PathBuf;
-    fn run<O: Ops>(mut self, o: &O) -> Result<PathBuf, Box<dyn Error>> {
+    const GOES_ON: bool = true;
+    fn run<O: Ops>(&mut self, o: &O) -> Result<PathBuf, Box<dyn Error>> {
         Ok(train_one(o, self.config, self.dir, self.arm, self.seed, &mut self.screen)?)
     }
 }

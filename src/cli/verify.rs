@@ -90,7 +90,7 @@ struct Kernels;
 
 impl Job for Kernels {
     type Out = (Vec<selftest::Row>, String);
-    fn run<O: Ops>(self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         Ok((selftest::run(o, &Cpu::<f64>::new()), o.device_name()))
     }
 }
@@ -103,7 +103,7 @@ struct Verify {
 
 impl Job for Verify {
     type Out = (Vec<Row>, String);
-    fn run<O: Ops>(self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         // Gradients need f32 matrices; a bf16 checkpoint expands exactly.
         let model = self.source.load(o, self.golden.positions(), true)?;
         let rows = self.golden.verify(&mut Verified { o, model: &model }, &self.bounds)?;

@@ -15,12 +15,14 @@ pub struct GpuOptions {
     pub poor: bool,
     /// Compile with wgpu's bounds checks and loop guards.
     pub checked_shaders: bool,
+    /// Assume these rates, FLOP/s and bytes/s, instead of those of the device's type: they say how fine work is cut.
+    pub rates: Option<[f64; 2]>,
 }
 
 impl GpuOptions {
     /// The device that tests call poor: WebGPU's default limits, no subgroups, bindings of 4 MiB, hardware's variants.
     pub fn poor() -> Self {
-        Self { disable_subgroups: true, max_binding: Some(4 << 20), poor: true, checked_shaders: true }
+        Self { disable_subgroups: true, max_binding: Some(4 << 20), poor: true, checked_shaders: true, rates: None }
     }
 }
 
@@ -60,11 +62,12 @@ impl Caps {
         let cap = |have: u64, default: u64| if options.poor { have.min(default) } else { have };
         let binding = cap(adapter.limits.max_storage_buffer_binding_size, poor.max_storage_buffer_binding_size)
             .min(options.max_binding.unwrap_or(u64::MAX));
-        let (flop_rate, byte_rate) = match adapter.info.device_type {
-            wgpu::DeviceType::DiscreteGpu => (2e12, 100e9),
-            wgpu::DeviceType::Cpu => (20e9, 4e9),
-            _ => (100e9, 20e9),
+        let assumed = match adapter.info.device_type {
+            wgpu::DeviceType::DiscreteGpu => [2e12, 100e9],
+            wgpu::DeviceType::Cpu => [20e9, 4e9],
+            _ => [100e9, 20e9],
         };
+        let [flop_rate, byte_rate] = options.rates.unwrap_or(assumed);
         Ok(Caps {
             software: adapter.is_software() && !options.poor,
             subgroup_min: if subgroups { adapter.info.subgroup_min_size } else { 0 },

@@ -1,5 +1,6 @@
 //! Errors of finding and opening a device, and the watch for faults that the driver reports late.
 
+use super::budget::Recorded;
 use crate::ops::{OpError, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,13 +39,21 @@ enum Fault {
 pub(crate) struct Watch {
     adapter: String,
     kernel: Mutex<&'static str>,
+    /// What was submitted last.
+    submitted: Mutex<Recorded>,
     fault: Mutex<Option<(Fault, &'static str)>>,
     faulted: AtomicBool,
 }
 
 impl Watch {
     pub fn new(adapter: String) -> Self {
-        Self { adapter, kernel: Mutex::new("none"), fault: Mutex::new(None), faulted: AtomicBool::new(false) }
+        Self {
+            adapter,
+            kernel: Mutex::new("none"),
+            submitted: Mutex::default(),
+            fault: Mutex::new(None),
+            faulted: AtomicBool::new(false),
+        }
     }
 
     /// Sets the device's callbacks.
@@ -68,7 +77,28 @@ impl Watch {
         *super::lock(&self.kernel) = kernel;
     }
 
+    /// Remembers what a submission held: a loss is told later, and the last kernel recorded need not be the one that ran.
+    pub fn submit(&self, recorded: Recorded) {
+        // Copies alone, as for reading back, say nothing.
+        if recorded.dispatches > 0 {
+            *super::lock(&self.submitted) = recorded;
+        }
+    }
+
     fn raise(&self, fault: Fault) {
+        let fault = match fault {
+            Fault::Lost(detail) => {
+                let last = *super::lock(&self.submitted);
+                let (heaviest, seconds) = last.heaviest;
+                Fault::Lost(format!(
+                    "{detail}; last submission: {} dispatches, about {:.0} ms by estimate, {:.0} ms of it {heaviest}",
+                    last.dispatches,
+                    1e3 * last.seconds,
+                    1e3 * seconds,
+                ))
+            }
+            fault => fault,
+        };
         let kernel = *super::lock(&self.kernel);
         let mut slot = super::lock(&self.fault);
         // Everything after a lost device fails too; the loss is the news.

@@ -1,5 +1,6 @@
 //! Uploads, downloads and windows over buffers larger than one binding.
 
+use super::budget::MAX_SECONDS;
 use super::caps::Caps;
 use super::tensor::{GpuIndex, GpuTensor};
 use super::{Gpu, lock};
@@ -164,9 +165,13 @@ impl Gpu {
         self.pool.peak_bytes()
     }
 
-    /// Cuts `bytes` of a buffer into ranges that can each be bound.
-    pub fn byte_windows(&self, bytes: u64) -> impl Iterator<Item = Range<u64>> + use<> {
-        let step = self.caps.max_binding;
+    /// Cuts `bytes` of a buffer into ranges that can each be bound and are done within the budget of a submission, where `moved`
+    /// bytes are read or written for each. Ranges are a multiple of 1 MiB long: sums by block have the same blocks however it is cut.
+    pub fn byte_windows(&self, bytes: u64, moved: u64) -> impl Iterator<Item = Range<u64>> + use<> {
+        const UNIT: u64 = 1 << 20;
+        let within = (MAX_SECONDS * self.caps.byte_rate) as u64 / moved.max(1);
+        let step = self.caps.max_binding.min(within.max(UNIT));
+        let step = if step > UNIT { step / UNIT * UNIT } else { step };
         (0..bytes.div_ceil(step)).map(move |i| i * step..((i + 1) * step).min(bytes))
     }
 

@@ -6,6 +6,7 @@
 //! they were recorded. Faults that the driver reports late become [`OpError`](crate::ops::OpError)s at the next read or sync.
 
 mod adapters;
+mod budget;
 mod caps;
 mod errors;
 mod memory;
@@ -17,6 +18,7 @@ mod tensor;
 mod tests;
 
 pub use adapters::{Adapter, DeviceSpec, Selected, list_adapters, select};
+pub use budget::{MAX_DISPATCHES, MAX_SECONDS, Submitted};
 pub use caps::{Caps, GpuOptions};
 pub use errors::DeviceError;
 pub use submit::{Dispatch, linear_grid};
@@ -69,6 +71,13 @@ impl Gpu {
         })
     }
 
+    /// What makes the device be lost.
+    #[cfg(test)]
+    pub fn destroyer(&self) -> impl Fn() + use<> {
+        let device = self.device.clone();
+        move || device.destroy()
+    }
+
     pub fn caps(&self) -> &Caps {
         &self.caps
     }
@@ -88,7 +97,10 @@ impl Drop for Gpu {
     fn drop(&mut self) {
         // A device dropped with work in flight leaks its memory in wgpu (wgpu#5648).
         lock(&self.recorder).flush(&self.device, &self.queue, &self.pool);
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        // One that failed before is given a moment: it may never answer.
+        let seconds = if self.watch.check().is_ok() { 600 } else { 5 };
+        let timeout = Some(std::time::Duration::from_secs(seconds));
+        let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout });
     }
 }
 

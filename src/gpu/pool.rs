@@ -46,6 +46,10 @@ impl Pool {
         Self { device, watch, max_buffer: caps.max_buffer, shelves, epoch: AtomicU64::new(1) }
     }
 
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     /// A new epoch begins: everything recorded so far has been submitted.
     pub fn submitted(&self) {
         self.epoch.fetch_add(1, Ordering::AcqRel);

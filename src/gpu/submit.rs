@@ -1,5 +1,6 @@
 //! Recording dispatches and submitting them.
 
+use super::budget::{Budget, MAX_SECONDS, Submitted};
 use super::caps::Caps;
 use super::pool::Pool;
 use super::tensor::Bind;
@@ -11,12 +12,8 @@ use crate::ops::{Dtype, OpError, Result};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// Submit after this many dispatches,
-const MAX_DISPATCHES: usize = 128;
-/// or after this much estimated time: far below the 2 s at which operating systems reset a GPU.
-const MAX_SECONDS: f64 = 0.05;
-/// A single dispatch should stay below this; callers split by rows.
-const DISPATCH_SECONDS: f64 = 0.2;
+/// A driver that does not answer for so long hangs, which is an error: the longest submission is a fraction of a second.
+const HUNG: Duration = Duration::from_secs(600);
 /// Wait for the oldest submission when this many are in flight.
 const MAX_IN_FLIGHT: usize = 8;
 
@@ -65,10 +62,7 @@ pub(crate) struct Recorder {
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: Option<wgpu::CommandEncoder>,
     pipelines: HashMap<&'static str, Vec<(PipelineKey, Pipeline)>>,
-    dispatches: usize,
-    seconds: f64,
-    flop_rate: f64,
-    byte_rate: f64,
+    budget: Budget,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
 }
 
@@ -78,10 +72,7 @@ impl Recorder {
             pass: None,
             encoder: None,
             pipelines: HashMap::new(),
-            dispatches: 0,
-            seconds: 0.0,
-            flop_rate: caps.flop_rate,
-            byte_rate: caps.byte_rate,
+            budget: Budget::new(caps),
             in_flight: VecDeque::new(),
         }
     }
@@ -100,15 +91,16 @@ impl Recorder {
     /// Submits what is recorded, if anything.
     pub fn flush(&mut self, device: &wgpu::Device, queue: &wgpu::Queue, pool: &Pool) {
         self.pass = None;
-        self.dispatches = 0;
-        self.seconds = 0.0;
         let Some(encoder) = self.encoder.take() else { return };
+        pool.watch().submit(self.budget.submitted());
         self.in_flight.push_back(queue.submit([encoder.finish()]));
         pool.submitted();
         if self.in_flight.len() > MAX_IN_FLIGHT {
             let submission_index = self.in_flight.pop_front();
-            // A failure to wait is a lost device, which the watch learns of on its own.
-            let _ = device.poll(wgpu::PollType::Wait { submission_index, timeout: None });
+            if let Err(e) = device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(HUNG) }) {
+                // The next read or sync says so.
+                let _ = pool.watch().lost(format!("waiting failed: {e}"));
+            }
         } else {
             let _ = device.poll(wgpu::PollType::Poll);
         }
@@ -141,6 +133,10 @@ impl Gpu {
             layout: &pipeline.layout,
             entries: &entries,
         });
+        let seconds = recorder.budget.seconds(d.flops, d.bytes);
+        if recorder.budget.leaves_no_room_for(seconds) {
+            recorder.flush(&self.device, &self.queue, &self.pool);
+        }
         let pass = recorder.pass(&self.device);
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
@@ -148,9 +144,7 @@ impl Gpu {
             pass.set_immediates(0, bytemuck::cast_slice(d.params));
         }
         pass.dispatch_workgroups(d.groups[0], d.groups[1], d.groups[2]);
-        recorder.dispatches += 1;
-        recorder.seconds += (d.flops as f64 / recorder.flop_rate).max(d.bytes as f64 / recorder.byte_rate);
-        if recorder.dispatches >= MAX_DISPATCHES || recorder.seconds >= MAX_SECONDS {
+        if recorder.budget.add(d.variant.name, seconds) {
             recorder.flush(&self.device, &self.queue, &self.pool);
         }
         Ok(())
@@ -226,17 +220,23 @@ impl Gpu {
     }
 
     pub(super) fn wait(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        // A timeout only so that a hung driver becomes an error: the longest submission is a fraction of a second.
-        let timeout = Some(Duration::from_secs(600));
-        match self.device.poll(wgpu::PollType::Wait { submission_index, timeout }) {
+        match self.device.poll(wgpu::PollType::Wait { submission_index, timeout: Some(HUNG) }) {
             Ok(_) => Ok(()),
             Err(e) => Err(self.watch.lost(format!("waiting failed: {e}"))),
         }
     }
 
-    /// Rows of a row-wise operation per dispatch, so that none runs too long: as many as `flops_per_row` allows, a multiple of 64.
-    pub fn rows_per_dispatch(&self, flops_per_row: u64) -> usize {
-        let rows = DISPATCH_SECONDS * self.caps.flop_rate / flops_per_row.max(1) as f64;
-        ((rows as usize) / 64 * 64).max(64)
+    /// What has been submitted so far.
+    pub fn submitted(&self) -> Submitted {
+        lock(&self.recorder).budget.total
+    }
+
+    /// Rows of a row-wise operation per dispatch, so that none runs too long: as many as their work allows, a multiple of 64, the
+    /// height of a tile: fewer would take as long.
+    pub fn rows_per_dispatch(&self, flops_per_row: u64, bytes_per_row: u64) -> usize {
+        let seconds = lock(&self.recorder).budget.seconds(flops_per_row, bytes_per_row);
+        // Saturates, where a row is nothing.
+        let rows = (MAX_SECONDS / seconds) as usize;
+        (rows / 64 * 64).max(64)
     }
 }

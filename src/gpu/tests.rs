@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernels::copy;
-use crate::ops::{OpError, TensorMeta};
+use crate::ops::{AdamW, AttnPlan, AttnShape, OpError, Ops, Sampling, Span, TensorMeta};
 
 fn device() -> Gpu {
     let adapters = list_adapters();
@@ -40,8 +40,87 @@ fn a_lost_device_names_the_last_kernel() {
     gpu.device.destroy();
     let error = copy::fill(&gpu, &mut x, 2.0).and_then(|()| gpu.read(&x)).unwrap_err();
     match error {
-        OpError::Lost { kernel, .. } => assert_eq!(kernel, "fill.vec4"),
+        OpError::Lost { kernel, detail, .. } => {
+            assert_eq!(kernel, "fill.vec4");
+            assert!(detail.contains("last submission: 1 dispatches") && detail.ends_with("fill.vec4"), "{detail}");
+        }
         e => panic!("{e}"),
+    }
+    // Whatever comes next says the same; nothing panics or waits.
+    let lost = |e: Option<OpError>| matches!(e, Some(OpError::Lost { .. }));
+    assert!(lost(gpu.upload(1, 4, &[0.0; 4]).and_then(|y| gpu.read(&y)).err()));
+    assert!(lost(gpu.write(&mut x, &[0.0; 4]).and_then(|()| gpu.sync()).err()));
+    assert!(lost(gpu.zeros(64 << 10, 1024).and_then(|y| gpu.read(&y)).err()));
+}
+
+/// Results and gradients of operations that are cut into many dispatches on a slow device.
+fn work(gpu: &Gpu) -> Vec<Vec<u32>> {
+    let (rows, inner, wide, vocab) = (200, 64, 300, 1000);
+    let tensor = |r: usize, c: usize, seed: usize| {
+        let data: Vec<f32> = (0..r * c).map(|i| (((i * 31 + seed * 17) % 101) as f32 - 50.0) / 40.0).collect();
+        gpu.upload(r, c, &data).unwrap()
+    };
+    let (x, w, dy) = (tensor(rows, inner, 1), tensor(wide, inner, 2), tensor(rows, wide, 3));
+    let mut out = vec![
+        gpu.matmul_nt(&x, &w, None).unwrap(),
+        gpu.matmul_nn(&dy, &w, None).unwrap(),
+        gpu.swiglu(&dy, &dy).unwrap(),
+    ];
+    let mut dw = tensor(wide, inner, 4);
+    gpu.matmul_tn(&mut dw, &dy, &x).unwrap();
+    let spans = vec![Span { q0: 0, n: 120, k0: 0, past: 0 }, Span { q0: 120, n: 80, k0: 120, past: 0 }];
+    let plan = AttnPlan::new(spans, |i| gpu.upload_index(i)).unwrap();
+    let shape = AttnShape { heads: 4, kv_heads: 1, head_dim: 16, scale: 0.25 };
+    let (k, v) = (tensor(rows, 16, 5), tensor(rows, 16, 6));
+    let (y, lse) = gpu.attention(&x, &k, &v, &plan, &shape).unwrap();
+    let (dq, dk, dv) = gpu.attention_bwd(&x, &x, &k, &v, &y, &lse, &plan, &shape).unwrap();
+    let head = tensor(vocab, inner, 7);
+    let targets = gpu.upload_index(&(0..rows as u32).collect::<Vec<_>>()).unwrap();
+    let scored = gpu.head_logp(&x, &head, &targets, 0.9).unwrap();
+    let dlogp = tensor(rows, 1, 8);
+    let mut dhead = gpu.zeros(vocab, inner).unwrap();
+    let dh = gpu.head_logp_bwd(&dlogp, &x, &head, &targets, 0.9, &scored, Some(&mut dhead)).unwrap();
+    // More than a window of 1 MiB.
+    let (mut big, g) = (tensor(1000, 600, 9), tensor(1000, 600, 10));
+    let (mut m, mut s) = (gpu.zeros(1000, 600).unwrap(), gpu.zeros(1000, 600).unwrap());
+    let norm = gpu.global_norm(&[&g, &dhead]).unwrap();
+    let hyper = AdamW {
+        lr: 0.1,
+        beta1: 0.9,
+        beta2: 0.99,
+        eps: 1e-8,
+        weight_decay: 0.1,
+        bias_correction1: 0.1,
+        bias_correction2: 0.01,
+        max_norm: 1.0,
+    };
+    let change = gpu.adamw(&mut big, &g, &mut m, &mut s, &hyper, &norm).unwrap();
+    let logits = gpu.matmul_nt(&x, &head, None).unwrap();
+    let keys = gpu.upload_index(&(0..4 * rows as u32).collect::<Vec<_>>()).unwrap();
+    let (_, drawn) = gpu.sample(&logits, &Sampling { temperature: 0.8, top_k: 0, top_p: 0.9 }, &keys).unwrap();
+    out.extend([dw, y, lse, dq, dk, dv, scored.logp, dhead, dh, norm, big, change, drawn]);
+    out.iter().map(|t| gpu.read(t).unwrap().iter().map(|x| x.to_bits()).collect()).collect()
+}
+
+#[test]
+fn submissions_keep_to_their_budget_and_change_no_bit() {
+    let adapters = list_adapters();
+    for options in [GpuOptions::default(), GpuOptions::poor()] {
+        let run = |rates| {
+            let gpu = Gpu::open(&adapters[0], &GpuOptions { rates, ..options.clone() }).unwrap();
+            (work(&gpu), gpu.submitted())
+        };
+        let (want, usual) = run(None);
+        assert_eq!((usual.alone, usual.over), (0, 0), "{usual:?}");
+        // Slow enough to cut, and so slow that not even the smallest pieces fit: those go alone.
+        for (rates, alone) in [([1e9, 2e8], false), ([2e4, 4e3], true)] {
+            let (got, fine) = run(Some(rates));
+            assert!(got == want, "another flush policy, other bits ({rates:?})");
+            assert_eq!(fine.over, 0, "{fine:?}");
+            assert!(fine.dispatches > usual.dispatches && fine.submissions > usual.submissions, "{fine:?} {usual:?}");
+            assert_eq!(fine.alone > 0, alone, "{fine:?}");
+            assert!(alone || fine.longest <= MAX_SECONDS, "{fine:?}");
+        }
     }
 }
 
@@ -94,5 +173,5 @@ fn windows_cover_all_rows_at_aligned_offsets() {
         assert_eq!(at, rows);
     }
     assert!(gpu.row_windows("test", 3, &[5 << 20], usize::MAX).err().unwrap().to_string().contains("do not fit"));
-    assert_eq!(gpu.byte_windows((9 << 20) + 4).count(), 3);
+    assert_eq!(gpu.byte_windows((9 << 20) + 4, 1).count(), 3);
 }

@@ -147,7 +147,7 @@ impl Pass<'_> {
             ("KV_HEADS", kv_heads as u32),
             ("ROWS", tile as u32),
         ];
-        let max_rows = self.gpu.rows_per_dispatch(flops_per_row);
+        let max_rows = self.gpu.rows_per_dispatch(flops_per_row, 4 * row_bytes);
         for w in self.gpu.row_windows(self.op, self.rows, &[row_bytes], max_rows)? {
             let items = w.len().div_ceil(tile) * heads;
             run(

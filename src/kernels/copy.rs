@@ -91,7 +91,7 @@ fn elementwise(
     if kernel.name != "copy" && (dst.dtype() != Dtype::F32 || src.is_some_and(|s| s.dtype() != Dtype::F32)) {
         return Err(OpError::Shape { op: kernel.name, detail: "bf16 tensors are read-only weights".into() });
     }
-    for bytes in gpu.byte_windows(dst.bytes()) {
+    for bytes in gpu.byte_windows(dst.bytes(), 1 + u64::from(src.is_some()) + flops) {
         let len = bytes.end - bytes.start;
         let count4 = len.div_ceil(16) as usize;
         let mut binds = vec![dst.bind_bytes(bytes.clone())];

@@ -216,9 +216,11 @@ pub fn nt_by(
     }
     check(OP, k, &[Some(x), bias])?;
     let y = gpu.alloc_f32(m, n)?;
-    let most = gpu.rows_per_dispatch(2 * (n * k) as u64);
+    let most = gpu.rows_per_dispatch(2 * (n * k) as u64, 4 * (n + k) as u64);
     for rows in gpu.row_windows(OP, m, &[x.row_bytes(), y.row_bytes()], most)? {
-        for cols in gpu.row_windows(OP, n, &[w.row_bytes(), QUAD_ROWS], usize::MAX)? {
+        // Where even the fewest rows are too many, as with the head's.
+        let most = gpu.rows_per_dispatch(2 * (rows.len() * k) as u64, 4 * (rows.len() + k) as u64);
+        for cols in gpu.row_windows(OP, n, &[w.row_bytes(), QUAD_ROWS], most)? {
             let x = x.bind_rows(rows.clone());
             let flops = 2 * (rows.len() * cols.len() * k) as u64;
             gpu.dispatch(&Dispatch {
@@ -263,7 +265,7 @@ pub fn nn_by(
     let dx = acc.map_or_else(|| gpu.alloc_f32(m, k), Ok)?;
     let split = NN_SPLIT.variants.iter().any(|v| v.name == variant.name);
     let slices = |depth: usize| if split { depth.div_ceil(SLICE) } else { 1 };
-    let most = gpu.rows_per_dispatch(2 * (n * k) as u64);
+    let most = gpu.rows_per_dispatch(2 * (n * k) as u64, 4 * (n + k) as u64);
     for window in gpu.row_windows(OP, n, &[w.row_bytes(), QUAD_ROWS], usize::MAX)? {
         let depth = window.len();
         let part_bytes = dx.row_bytes() * slices(depth) as u64;
@@ -322,7 +324,7 @@ pub fn tn_by(gpu: &Gpu, variant: &'static Variant, dw: &mut GpuTensor, dy: &GpuT
         return Err(shape(OP, format!("[{}, {}] += [{m}, {n}]^T [{}, {k}]", dw.rows(), dw.cols(), x.rows())));
     }
     check(OP, k, &[Some(dw), Some(dy), Some(x)])?;
-    let most = gpu.rows_per_dispatch(2 * (m * k) as u64);
+    let most = gpu.rows_per_dispatch(2 * (m * k) as u64, 4 * (m + 2 * k) as u64);
     for rows in gpu.row_windows(OP, n, &[dw.row_bytes(), QUAD_ROWS], most)? {
         for window in gpu.row_windows(OP, m, &[dy.row_bytes(), x.row_bytes(), QUAD_ROWS], usize::MAX)? {
             let depth = window.len();

@@ -73,6 +73,9 @@ const BLOCK_SUMS: &Kernel = &KERNELS[1];
 const ADAMW: &Kernel = &KERNELS[2];
 const ADAMW_BF16: &Kernel = &KERNELS[3];
 
+/// Bytes that a step of AdamW reads and writes for each byte of a tensor.
+const MOVED: u64 = 7;
+
 /// Elements per block; part of the definition of the sums.
 const BLOCK: usize = 2048;
 
@@ -99,7 +102,7 @@ fn block_units(len: usize) -> usize {
 /// Pieces of a tensor whose first block is number `first`.
 fn pieces(gpu: &Gpu, x: &GpuTensor, mut first: usize) -> Vec<Piece> {
     let per_unit = if x.len().is_multiple_of(4) { 16 } else { 4 };
-    gpu.byte_windows(x.bytes())
+    gpu.byte_windows(x.bytes(), MOVED)
         .map(|bytes| {
             let units = ((bytes.end - bytes.start) / per_unit) as usize;
             let blocks = units.div_ceil(block_units(x.len()));
@@ -206,7 +209,7 @@ pub fn adamw(
             ],
             groups: linear_grid(p.blocks.div_ceil(pick.rows)),
             flops: 4 * (p.bytes.end - p.bytes.start),
-            bytes: 7 * (p.bytes.end - p.bytes.start),
+            bytes: MOVED * (p.bytes.end - p.bytes.start),
             ..Dispatch::new(pick.variant)
         })?;
     }

@@ -66,7 +66,8 @@ pub fn sample(gpu: &Gpu, logits: &GpuTensor, s: &Sampling, keys: &GpuIndex) -> R
     let greedy = s.temperature == 0.0;
     let inv_temperature = if greedy { 1.0 } else { 1.0 / s.temperature };
     let ids = gpu.alloc_index(m)?;
-    for w in windows(gpu, op, m, vocab)? {
+    let most = gpu.rows_per_dispatch(80 * vocab as u64, 40 * vocab as u64);
+    for w in gpu.row_windows(op, m, &[logits.row_bytes()], most)? {
         gpu.dispatch(&Dispatch {
             binds: &[logits.bind_rows(w.clone()), keys.bind(), ids.bind()],
             params: &[

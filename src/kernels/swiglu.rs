@@ -58,7 +58,7 @@ pub fn swiglu_bwd(gpu: &Gpu, dy: &GpuTensor, g: &GpuTensor, u: &GpuTensor) -> Re
 
 /// One dispatch per window of the operands, which have the same shape.
 fn flat(gpu: &Gpu, kernel: &'static Kernel, operands: &[&GpuTensor]) -> Result<()> {
-    for bytes in gpu.byte_windows(operands.first().map_or(0, |x| x.bytes())) {
+    for bytes in gpu.byte_windows(operands.first().map_or(0, |x| x.bytes()), operands.len() as u64) {
         let len = bytes.end - bytes.start;
         let units = len.div_ceil(16) as usize;
         let binds: Vec<_> = operands.iter().map(|x| x.bind_bytes(bytes.clone())).collect();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::durable::FileError;
 use crate::ops::OpError;
 
 /// Every variant names the file (or the embedded model), the key or tensor, what was expected, what was found, and what
@@ -36,6 +37,12 @@ pub enum ModelError {
     Input(String),
     #[error(transparent)]
     Op(#[from] OpError),
+}
+
+impl From<FileError> for ModelError {
+    fn from(e: FileError) -> Self {
+        ModelError::Io { path: e.path, doing: e.doing, source: e.source }
+    }
 }
 
 pub type Result<T> = std::result::Result<T, ModelError>;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::error::{ModelError, Result};
-use super::tensor_writer::write_atomic;
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const VERSION: u32 = 3;
@@ -74,7 +73,7 @@ impl ControlVector {
             out.extend(v.iter().flat_map(|x| x.to_le_bytes()));
         }
         out.resize(out.len().next_multiple_of(ALIGNMENT), 0);
-        write_atomic(path, &out)
+        Ok(crate::durable::write(path, &out)?)
     }
 
     pub fn read(path: &Path) -> Result<Self> {

@@ -8,7 +8,8 @@ use super::config::ModelConfig;
 use super::error::{ModelError, Result};
 use super::params::specs;
 use super::tensor_file::{FileDtype, regular_file_len};
-use super::tensor_writer::{TensorSpec, TensorWriter, write_atomic};
+use super::tensor_writer::{TensorSpec, TensorWriter};
+use crate::durable;
 
 /// What lies beside the weights and is copied byte by byte, never written anew.
 const SIDE_FILES: [&str; 9] = [
@@ -78,11 +79,11 @@ pub fn write_hf_folder(
     for (name, bytes) in &side.0 {
         let path = dir.join(name);
         path.parent().map_or(Ok(()), make)?;
-        write_atomic(&path, bytes)?;
+        durable::write(&path, bytes)?;
     }
     let mut text = format!("{:#}", Value::Object(config.to_map(dtype)));
     text.push('\n');
-    write_atomic(&dir.join("config.json"), text.as_bytes())?;
+    durable::write(&dir.join("config.json"), text.as_bytes())?;
 
     let layout: Vec<TensorSpec> =
         specs(config).into_iter().map(|s| TensorSpec { shape: s.shape(), name: s.name, dtype }).collect();

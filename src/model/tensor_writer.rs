@@ -1,15 +1,14 @@
-//! Writing files that are either complete or not there.
+//! Writing safetensors files that are either complete or not there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use half::bf16;
 use serde_json::{Map, Value, json};
 
 use super::error::{ModelError, Result};
 use super::tensor_file::{FileDtype, first_not_finite};
+use crate::durable::AtomicFile;
 
 /// Name, shape and storage of a tensor to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,72 +16,6 @@ pub struct TensorSpec {
     pub name: String,
     pub shape: Vec<usize>,
     pub dtype: FileDtype,
-}
-
-/// A file under a temporary name beside its place. [`AtomicFile::commit`] syncs and renames it; dropped before that, it
-/// is removed.
-pub struct AtomicFile {
-    path: PathBuf,
-    tmp: PathBuf,
-    file: Option<BufWriter<File>>,
-}
-
-impl AtomicFile {
-    pub fn create(path: &Path) -> Result<Self> {
-        let name = path.file_name().ok_or_else(|| ModelError::File {
-            path: path.into(),
-            detail: "the path names no file".into(),
-            hint: "Give a file name".into(),
-        })?;
-        let tmp = path.with_file_name(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-        let file =
-            File::create(&tmp).map_err(|source| ModelError::Io { path: tmp.clone(), doing: "create", source })?;
-        Ok(Self { path: path.into(), tmp, file: Some(BufWriter::with_capacity(1 << 20, file)) })
-    }
-
-    fn io(&self, doing: &'static str) -> impl FnOnce(std::io::Error) -> ModelError + use<> {
-        let path = self.path.clone();
-        move |source| ModelError::Io { path, doing, source }
-    }
-
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        let io = self.io("write");
-        self.file.as_mut().map_or(Ok(()), |f| f.write_all(bytes)).map_err(io)
-    }
-
-    pub fn seek(&mut self, at: u64) -> Result<()> {
-        let io = self.io("write");
-        self.file.as_mut().map_or(Ok(0), |f| f.seek(SeekFrom::Start(at))).map(drop).map_err(io)
-    }
-
-    pub fn commit(mut self) -> Result<()> {
-        if let Some(file) = self.file.take() {
-            let file = file.into_inner().map_err(|e| self.io("write")(e.into_error()))?;
-            file.sync_all().map_err(self.io("sync"))?;
-        }
-        fs::rename(&self.tmp, &self.path).map_err(self.io("rename the finished file to"))?;
-        // The rename itself is durable once the folder is synced; where folders cannot be opened (Windows) it is as good as it gets.
-        if let Some(Ok(folder)) = self.path.parent().map(File::open) {
-            let _ = folder.sync_all();
-        }
-        self.tmp.clear();
-        Ok(())
-    }
-}
-
-impl Drop for AtomicFile {
-    fn drop(&mut self) {
-        if !self.tmp.as_os_str().is_empty() {
-            let _ = fs::remove_file(&self.tmp);
-        }
-    }
-}
-
-/// Writes `bytes` to `path` atomically.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = AtomicFile::create(path)?;
-    file.write(bytes)?;
-    file.commit()
 }
 
 /// Writes a safetensors file tensor by tensor, in any order, so that one tensor at a time need be in memory. The file
@@ -139,7 +72,10 @@ impl TensorWriter {
             ));
         }
         match dtype {
-            FileDtype::F32 => values.chunks(1 << 16).try_for_each(|c| self.file.write(&bytes_of(c, f32::to_le_bytes))),
+            FileDtype::F32 => {
+                let mut chunks = values.chunks(1 << 16);
+                Ok(chunks.try_for_each(|c| self.file.write(&bytes_of(c, f32::to_le_bytes)))?)
+            }
             FileDtype::Bf16 => {
                 for (at, chunk) in values.chunks(1 << 16).enumerate() {
                     let bytes = bytes_of(chunk, |x| bf16::from_f32(x).to_le_bytes());
@@ -157,24 +93,20 @@ impl TensorWriter {
     /// Writes a U32 tensor.
     pub fn put_u32(&mut self, name: &str, values: &[u32]) -> Result<()> {
         match self.begin(name, values.len())? {
-            FileDtype::U32 => self.file.write(&bytes_of(values, u32::to_le_bytes)),
+            FileDtype::U32 => Ok(self.file.write(&bytes_of(values, u32::to_le_bytes))?),
             other => Err(self.mismatch(name, "u32 values", &other.to_string())),
         }
     }
 
     /// Seeks to the tensor's place.
     fn begin(&mut self, name: &str, len: usize) -> Result<FileDtype> {
-        let path = &self.file.path;
+        let path = self.file.path().to_path_buf();
         let Some((spec, at, written)) = self.pending.get_mut(name) else {
             let hint = "It is no parameter of the model that is being written".into();
-            return Err(ModelError::ExtraTensor { path: path.clone(), tensor: name.into(), hint });
+            return Err(ModelError::ExtraTensor { path, tensor: name.into(), hint });
         };
         if *written {
-            return Err(ModelError::ExtraTensor {
-                path: path.clone(),
-                tensor: name.into(),
-                hint: "It came twice".into(),
-            });
+            return Err(ModelError::ExtraTensor { path, tensor: name.into(), hint: "It came twice".into() });
         }
         if len != spec.shape.iter().product::<usize>() {
             let (found, expected) = (format!("{len} values"), format!("shape {:?}", spec.shape));
@@ -188,7 +120,7 @@ impl TensorWriter {
 
     fn mismatch(&self, name: &str, found: &str, expected: &str) -> ModelError {
         ModelError::Tensor {
-            path: self.file.path.clone(),
+            path: self.file.path().to_path_buf(),
             tensor: name.into(),
             found: found.into(),
             expected: expected.into(),
@@ -197,7 +129,7 @@ impl TensorWriter {
     }
 
     fn not_finite(&self, name: &str, index: usize, value: f32, hint: &str) -> ModelError {
-        let (path, tensor) = (self.file.path.clone(), name.into());
+        let (path, tensor) = (self.file.path().to_path_buf(), name.into());
         ModelError::NotFinite { path, tensor, index, value, hint: hint.into() }
     }
 
@@ -205,12 +137,12 @@ impl TensorWriter {
     pub fn finish(self) -> Result<()> {
         if let Some((name, _)) = self.pending.iter().find(|(_, (_, _, written))| !written) {
             return Err(ModelError::MissingTensor {
-                path: self.file.path.clone(),
+                path: self.file.path().to_path_buf(),
                 tensor: name.clone(),
                 hint: "The file was not written".into(),
             });
         }
-        self.file.commit()
+        Ok(self.file.commit()?)
     }
 }
 

@@ -27,6 +27,7 @@ mod verdicts;
 use std::path::{Path, PathBuf};
 
 use crate::battery::record::Outcome;
+use crate::durable;
 
 /// Bytes that `report.html` may have.
 pub const MAX_BYTES: usize = 10_000_000;
@@ -102,10 +103,8 @@ pub fn write_all(run_dir: &Path) -> Result<Written, ReportError> {
         tables.push(save(&tables_dir.join(name), text)?);
     }
     // last, and in one go: a page that is there is whole
-    let temporary = run_dir.join("report.html.tmp");
-    save(&temporary, &page.html)?;
     let report = run_dir.join("report.html");
-    std::fs::rename(&temporary, &report).map_err(ReportError::io(&report))?;
+    durable::write(&report, page.html.as_bytes()).map_err(|e| ReportError::io(&e.path)(e.source))?;
     Ok(Written {
         report,
         bytes: page.html.len(),

@@ -11,6 +11,7 @@ use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::{AddedToken, NormalizerWrapper, PostProcessorWrapper, SplitDelimiterBehavior, TokenizerBuilder};
 
 use super::TextError;
+use crate::durable;
 
 /// End of text and padding.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
@@ -107,14 +108,15 @@ pub fn write_files(dir: &Path, tokenizer_json: &str) -> Result<(), TextError> {
     });
     let pretty = |value: &serde_json::Value| format!("{value:#}\n");
     let files = [
-        ("tokenizer.json", tokenizer_json.to_string()),
         ("tokenizer_config.json", pretty(&config)),
         ("special_tokens_map.json", pretty(&specials)),
         ("generation_config.json", pretty(&generation)),
+        // Last: where it is, the others are.
+        ("tokenizer.json", tokenizer_json.to_string()),
     ];
     for (name, text) in files {
         let path = dir.join(name);
-        std::fs::write(&path, text).map_err(|source| TextError::Write { path, source })?;
+        durable::write(&path, text.as_bytes()).map_err(|e| TextError::Write { path: e.path, source: e.source })?;
     }
     Ok(())
 }

@@ -1,16 +1,19 @@
 //! `checkpoint-{step}/`: weights and moments in f32, and the trainer's state. Sampler and data position are functions of
-//! the step, so nothing else is needed to continue to the same bytes.
+//! the step, so nothing else is needed to continue to the same bytes. A folder `checkpoint-{step}` is complete, also after a kill.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::error::{Result, TrainError};
 use super::run::{Ended, State, checkpoint_dir};
+use crate::durable;
+use crate::model::ModelError;
 use crate::model::params::{ParamSpec, Params, specs};
 use crate::model::qwen2::Qwen2;
+use crate::model::tensor_file::FileDtype;
+use crate::model::tensor_writer::{TensorSpec, TensorWriter};
 use crate::ops::Ops;
 
 /// `trainer_state.json`.
@@ -21,6 +24,9 @@ pub struct TrainerState {
     pub optimizer_step: u64,
     pub max_steps: u64,
     pub num_tokens: u64,
+    /// Logs in a row, up to this one, whose groups did not differ.
+    #[serde(default)]
+    pub flat_logs: u64,
     /// Set when the run is over.
     pub ended: Option<Ended>,
 }
@@ -58,44 +64,42 @@ fn list(dir: &Path) -> Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// Removes what a kill left of checkpoints in the making.
+pub fn clean(dir: &Path) -> Result<()> {
+    Ok(durable::clean(dir, "checkpoint-")?)
+}
+
 /// Writes `checkpoint-{step}` under `dir` (complete or not at all) and removes all but the newest `keep`.
 pub fn save<O: Ops>(o: &O, state: &State<O>, meta: &TrainerState, dir: &Path, keep: usize) -> Result<()> {
     let target = checkpoint_dir(dir, meta.global_step);
-    let temporary = dir.join(format!("checkpoint-{}.tmp", meta.global_step));
-    if temporary.exists() {
-        std::fs::remove_dir_all(&temporary).map_err(TrainError::io(&temporary))?;
-    }
-    std::fs::create_dir_all(&temporary).map_err(TrainError::io(&temporary))?;
+    let temporary = durable::begin_dir(&target)?;
     let names = specs(&state.model.config);
     for (file, params) in FILES.iter().zip([&state.model.params, &state.optimizer.m, &state.optimizer.v]) {
         write_params(o, &names, params, &temporary.join(file))?;
     }
     let path = temporary.join("trainer_state.json");
     let text = serde_json::to_string_pretty(meta).map_err(|e| fail(&path, e))?;
-    std::fs::write(&path, text).map_err(TrainError::io(&path))?;
-    if target.exists() {
-        std::fs::remove_dir_all(&target).map_err(TrainError::io(&target))?;
-    }
-    std::fs::rename(&temporary, &target).map_err(TrainError::io(&target))?;
+    durable::write(&path, text.as_bytes())?;
+    durable::commit_dir(&temporary, &target)?;
     if keep > 0 {
         let all = list(dir)?;
         for (_, old) in all.iter().take(all.len().saturating_sub(keep)) {
-            std::fs::remove_dir_all(old).map_err(TrainError::io(old))?;
+            durable::remove_dir(old)?;
         }
     }
     Ok(())
 }
 
+/// One tensor in memory at a time.
 fn write_params<O: Ops>(o: &O, names: &[ParamSpec], params: &Params<O::T>, path: &Path) -> Result<()> {
-    let data: Vec<Vec<f32>> = params.iter().map(|t| o.read(t)).collect::<std::result::Result<_, _>>()?;
-    let views = names
-        .iter()
-        .zip(&data)
-        .map(|(s, d)| Ok((s.name.as_str(), TensorView::new(Dtype::F32, s.shape(), bytemuck::cast_slice(d))?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| fail(path, e))?;
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize_to_file(views, Some(metadata), path).map_err(|e| fail(path, e))
+    let layout: Vec<TensorSpec> =
+        names.iter().map(|s| TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: FileDtype::F32 }).collect();
+    let said = |e: ModelError| fail(path, e);
+    let mut file = TensorWriter::create(path, &[("format", "pt")], &layout).map_err(said)?;
+    for (spec, tensor) in names.iter().zip(params.iter()) {
+        file.put(&spec.name, &o.read(tensor)?).map_err(said)?;
+    }
+    file.finish().map_err(said)
 }
 
 /// Overwrites the state with a checkpoint's.

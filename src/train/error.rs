@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::durable::FileError;
 use crate::ops::OpError;
 
 #[derive(Debug, thiserror::Error)]
@@ -21,12 +22,28 @@ pub enum TrainError {
     Data(Box<dyn std::error::Error + Send + Sync>),
     #[error("{0}")]
     Config(String),
+    /// Someone asked for it; everything up to the step is saved.
+    #[error("stopped before step {} of {total}; {}", step + 1, saved(*step, dir))]
+    Interrupted { step: u64, total: u64, dir: PathBuf },
+}
+
+fn saved(step: u64, dir: &std::path::Path) -> String {
+    match step {
+        0 => "nothing was trained yet".into(),
+        _ => format!("step {step} is saved in {}", dir.join(format!("checkpoint-{step}")).display()),
+    }
 }
 
 impl TrainError {
     /// For `map_err` on file operations.
     pub fn io(path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
         move |source| TrainError::Io { path: path.to_path_buf(), source }
+    }
+}
+
+impl From<FileError> for TrainError {
+    fn from(e: FileError) -> Self {
+        TrainError::Io { path: e.path, source: e.source }
     }
 }
 

@@ -1,6 +1,8 @@
 //! The loop around an objective: logs, checkpoints, resume, and the guards that end a run early.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -82,10 +84,31 @@ pub enum Ended {
     DeadGradient { step: u64, reward: f64, frac_reward_zero_std: f64 },
 }
 
+/// A wish to stop at the next good moment, shared by the one who asks (Ctrl-C) and those who work.
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+    /// For a signal handler.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+}
+
 /// Receives progress; the command line draws it.
 pub trait Observer {
     fn step(&mut self, step: u64, total: u64, metrics: &Metrics);
     fn note(&mut self, text: &str);
+    /// Asked between steps: the run saves a checkpoint and ends with [`TrainError::Interrupted`].
+    fn stop(&self) -> bool {
+        false
+    }
 }
 
 /// Ignores progress.
@@ -107,11 +130,11 @@ pub fn run<O: Ops>(
     observer: &mut dyn Observer,
 ) -> Result<Ended> {
     std::fs::create_dir_all(dir).map_err(TrainError::io(dir))?;
-    let mut start = 0;
-    let mut num_tokens = 0;
+    checkpoint::clean(dir)?;
+    let (mut start, mut num_tokens, mut flat_logs) = (0, 0, 0);
     if let Some(found) = checkpoint::newest(dir)? {
         let resumed = checkpoint::load(o, state, &found)?;
-        (start, num_tokens) = (resumed.global_step, resumed.num_tokens);
+        (start, num_tokens, flat_logs) = (resumed.global_step, resumed.num_tokens, resumed.flat_logs);
         observer.note(&format!("resuming at step {start} from {}", found.display()));
         // A run that was complete goes on when it is asked for more steps.
         if let Some(ended) =
@@ -120,11 +143,24 @@ pub fn run<O: Ops>(
             return Ok(ended);
         }
     }
-    let mut metrics_log = JsonlLog::open(&dir.join("metrics.jsonl"), start)?;
-    let mut rows_log = JsonlLog::open(&dir.join("completions.jsonl"), start)?;
-    let mut board = TensorBoard::create(dir)?;
-    let mut flat_logs = 0;
+    let mut logs = Logs::open(dir, start)?;
+    let at = |global_step, state: &State<O>, ended, num_tokens, flat_logs| checkpoint::TrainerState {
+        global_step,
+        optimizer_step: state.optimizer.step,
+        max_steps: c.max_steps,
+        num_tokens,
+        flat_logs,
+        ended,
+    };
+    let mut saved = start;
     for step in start..c.max_steps {
+        if observer.stop() {
+            if saved < step {
+                logs.sync()?;
+                checkpoint::save(o, state, &at(step, state, None, num_tokens, flat_logs), dir, c.save_total_limit)?;
+            }
+            return Err(TrainError::Interrupted { step, total: c.max_steps, dir: dir.to_path_buf() });
+        }
         let clock = Instant::now();
         let mut record = objective.step(o, state, step, c.max_steps)?;
         let seconds = clock.elapsed().as_secs_f64();
@@ -134,15 +170,15 @@ pub fn run<O: Ops>(
         m.set("step_time", seconds);
         m.set("tokens_per_second", record.tokens as f64 / seconds.max(1e-9));
         for row in &record.rows {
-            rows_log.write(row)?;
+            logs.rows.write(row)?;
         }
         let done = step + 1;
         let last = done == c.max_steps;
         let mut ended = last.then_some(Ended::Complete { step: done });
         if last || done % c.logging_steps.max(1) == 0 {
-            metrics_log.write(&as_row(done, m))?;
-            metrics_log.flush()?;
-            board.scalars(done, "train/", m)?;
+            logs.metrics.write(&as_row(done, m))?;
+            logs.metrics.flush()?;
+            logs.board.scalars(done, "train/", m)?;
             let zero = m.get("frac_reward_zero_std").unwrap_or(0.0);
             flat_logs = if zero > c.zero_std_limit { flat_logs + 1 } else { 0 };
             if flat_logs >= 2 {
@@ -155,23 +191,41 @@ pub fn run<O: Ops>(
         }
         observer.step(done, c.max_steps, m);
         if ended.is_some() || (c.save_steps > 0 && done % c.save_steps == 0) {
-            metrics_log.flush()?;
-            rows_log.flush()?;
-            board.flush()?;
-            let meta = checkpoint::TrainerState {
-                global_step: done,
-                optimizer_step: state.optimizer.step,
-                max_steps: c.max_steps,
-                num_tokens,
-                ended: ended.clone(),
-            };
+            logs.sync()?;
+            let meta = at(done, state, ended.clone(), num_tokens, flat_logs);
             checkpoint::save(o, state, &meta, dir, c.save_total_limit)?;
+            saved = done;
         }
         if let Some(ended) = ended {
             return Ok(ended);
         }
     }
     Ok(Ended::Complete { step: start })
+}
+
+/// What grows beside the checkpoints.
+struct Logs {
+    metrics: JsonlLog,
+    rows: JsonlLog,
+    board: TensorBoard,
+}
+
+impl Logs {
+    /// Cut back to what was there at step `start`.
+    fn open(dir: &Path, start: u64) -> Result<Self> {
+        Ok(Self {
+            metrics: JsonlLog::open(&dir.join("metrics.jsonl"), start)?,
+            rows: JsonlLog::open(&dir.join("completions.jsonl"), start)?,
+            board: TensorBoard::open(dir, start)?,
+        })
+    }
+
+    /// Before a checkpoint, which must not outlive the rows before it.
+    fn sync(&mut self) -> Result<()> {
+        self.metrics.sync()?;
+        self.rows.sync()?;
+        self.board.sync()
+    }
 }
 
 fn as_row(step: u64, m: &Metrics) -> serde_json::Value {

@@ -5,9 +5,10 @@ use std::path::Path;
 use super::accumulate::{Example, MicroBatch, accumulate, score};
 use super::error::{Result, TrainError};
 use super::grpo::{Environment, Grpo, GrpoConfig, Reward};
+use super::log::tests::steps;
 use super::loss::*;
 use super::optim::{OptimConfig, Optimizer};
-use super::run::{Ended, Objective, Quiet, RunConfig, State, StepRecord, run};
+use super::run::{Ended, Interrupt, Metrics, Objective, Observer, Quiet, RunConfig, State, StepRecord, run};
 use crate::cpu::Cpu;
 use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::config::{ModelConfig, Sizes};
@@ -253,19 +254,26 @@ impl Environment for Even {
     }
 }
 
-/// Fails at one step, as a kill would.
-struct KillAt<T>(T, u64);
+/// Does something before one step.
+pub struct Before<'a, T>(pub T, pub u64, pub &'a mut dyn FnMut() -> Result<()>);
 
-impl<O: Ops, T: Objective<O>> Objective<O> for KillAt<T> {
+impl<O: Ops, T: Objective<O>> Objective<O> for Before<'_, T> {
     fn step(&mut self, o: &O, state: &mut State<O>, step: u64, total: u64) -> Result<StepRecord> {
         if step == self.1 {
-            return Err(TrainError::Config("killed".into()));
+            (self.2)()?;
         }
         self.0.step(o, state, step, total)
     }
 }
 
-fn train<O: Ops>(o: &O, dir: &Path, kill: u64, save_steps: u64) -> (State<O>, Result<Ended>) {
+/// A GRPO run of a small model; `before` is done before step `at`.
+pub fn train_until<O: Ops>(
+    o: &O,
+    dir: &Path,
+    c: &RunConfig,
+    (at, before): (u64, &mut dyn FnMut() -> Result<()>),
+    observer: &mut dyn Observer,
+) -> (State<O>, Result<Ended>) {
     let env = Even { prompts: requests().into_iter().map(|r| r.prompt).collect() };
     let config = GrpoConfig {
         prompts_per_step: 4,
@@ -279,19 +287,24 @@ fn train<O: Ops>(o: &O, dir: &Path, kill: u64, save_steps: u64) -> (State<O>, Re
     let optimizer = Optimizer::new(o, &model, OptimConfig { learning_rate: 0.02, ..Default::default() }).unwrap();
     let grads = model.zeros_like(o).unwrap();
     let mut state = State { model, optimizer, grads };
-    let mut objective = KillAt(Grpo { config, env: &env, anchor: Some(&anchor) }, kill);
-    let c = RunConfig { max_steps: 24, save_steps, ..Default::default() };
-    let ended = run(o, &mut state, &mut objective, &c, dir, None, &mut Quiet);
+    let mut objective = Before(Grpo { config, env: &env, anchor: Some(&anchor) }, at, before);
+    let ended = run(o, &mut state, &mut objective, c, dir, None, observer);
     (state, ended)
 }
 
-fn weights<O: Ops>(o: &O, s: &State<O>) -> Vec<Vec<u32>> {
+/// Killed before step `kill`.
+fn train<O: Ops>(o: &O, dir: &Path, kill: u64, save_steps: u64) -> (State<O>, Result<Ended>) {
+    let c = RunConfig { max_steps: 24, save_steps, ..Default::default() };
+    train_until(o, dir, &c, (kill, &mut || Err(TrainError::Config("killed".into()))), &mut Quiet)
+}
+
+pub fn weights<O: Ops>(o: &O, s: &State<O>) -> Vec<Vec<u32>> {
     let all = s.model.params.iter().chain(s.optimizer.m.iter()).chain(s.optimizer.v.iter());
     all.map(|t| o.read(t).unwrap().iter().map(|x| x.to_bits()).collect()).collect()
 }
 
 /// Lines of a log without the times, which may differ.
-fn lines(dir: &Path, file: &str) -> Vec<serde_json::Value> {
+pub fn lines(dir: &Path, file: &str) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(dir.join(file)).unwrap();
     text.lines()
         .map(|l| {
@@ -319,10 +332,95 @@ fn grpo_learns_and_a_resumed_run_writes_the_same_bytes() {
     }
     // Killed after step 13 with a checkpoint at 10: rows 11 to 13 are dropped and written again.
     train(&o, part.path(), 13, 10).1.unwrap_err();
+    // As a kill leaves them: half a row, half an event, a checkpoint in the making.
+    for (file, torn) in [("metrics.jsonl", "{\"step\": 14, \"rew"), ("completions.jsonl", "{\"step\":")] {
+        let path = part.path().join(file);
+        std::fs::write(&path, [std::fs::read(&path).unwrap(), torn.into()].concat()).unwrap();
+    }
+    std::fs::create_dir_all(part.path().join(".checkpoint-13.tmp")).unwrap();
     let (b, ended) = train(&o, part.path(), 99, 10);
     assert_eq!(ended.unwrap(), Ended::Complete { step: 24 });
     assert_eq!(weights(&o, &a), weights(&o, &b));
     for file in ["metrics.jsonl", "completions.jsonl"] {
         assert_eq!(lines(whole.path(), file), lines(part.path(), file), "{file}");
     }
+    assert_eq!(steps(part.path()), (1..=24).collect::<Vec<_>>());
+    assert!(!part.path().join(".checkpoint-13.tmp").exists());
+}
+
+/// Asks for the end once a step is done.
+struct StopAfter(u64, Interrupt);
+
+impl Observer for StopAfter {
+    fn step(&mut self, step: u64, _: u64, _: &Metrics) {
+        if step == self.0 {
+            self.1.ask();
+        }
+    }
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        self.1.asked()
+    }
+}
+
+#[test]
+fn a_run_stopped_at_any_step_goes_on_to_the_same_bytes() {
+    let o = Cpu::<f32>::new();
+    let c = RunConfig { max_steps: 9, save_steps: 4, logging_steps: 2, ..Default::default() };
+    let go = |dir: &Path, after: u64| {
+        train_until(&o, dir, &c, (99, &mut || Ok(())), &mut StopAfter(after, Interrupt::default()))
+    };
+    let whole = tempfile::tempdir().unwrap();
+    let (a, _) = go(whole.path(), 99);
+    let part = tempfile::tempdir().unwrap();
+    // Between checkpoints, at one, between logs and at the one before last.
+    for step in [1, 4, 5, 8] {
+        let error = go(part.path(), step).1.unwrap_err();
+        assert!(matches!(error, TrainError::Interrupted { step: s, total: 9, .. } if s == step), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(&format!("step {step} is saved")), "{text}");
+        let kept: Vec<u64> = lines(part.path(), "metrics.jsonl").iter().map(|r| r["step"].as_u64().unwrap()).collect();
+        assert_eq!(kept, (2..=step).step_by(2).collect::<Vec<_>>());
+    }
+    // Stopped after the last step it is simply done.
+    let (b, ended) = go(part.path(), 9);
+    assert_eq!(ended.unwrap(), Ended::Complete { step: 9 });
+    assert_eq!(weights(&o, &a), weights(&o, &b));
+    for file in ["metrics.jsonl", "completions.jsonl"] {
+        assert_eq!(lines(whole.path(), file), lines(part.path(), file), "{file}");
+    }
+    assert_eq!(steps(whole.path()), steps(part.path()));
+    // Asked before it began, it does nothing.
+    let (none, asked) = (tempfile::tempdir().unwrap(), StopAfter(0, Interrupt::default()));
+    asked.1.ask();
+    let error = train_until(&o, none.path(), &c, (99, &mut || Ok(())), &mut { asked }).1.unwrap_err();
+    assert!(error.to_string().contains("nothing was trained yet"), "{error}");
+}
+
+/// Groups that never differ.
+struct Flat;
+
+impl<O: Ops> Objective<O> for Flat {
+    fn step(&mut self, _: &O, _: &mut State<O>, step: u64, _: u64) -> Result<StepRecord> {
+        let mut metrics = Metrics::default();
+        metrics.set("frac_reward_zero_std", 1.0);
+        Ok(StepRecord { metrics, tokens: step, rows: Vec::new() })
+    }
+}
+
+#[test]
+fn a_guard_counts_on_across_a_resume() {
+    let o = Cpu::<f32>::new();
+    let dir = tempfile::tempdir().unwrap();
+    // Flat at the logs of steps 3 and 6; stopped between them.
+    let c = RunConfig { max_steps: 20, logging_steps: 3, zero_std_limit: 0.9, ..Default::default() };
+    let go = |after| {
+        let model = small_model(&o, 5);
+        let optimizer = Optimizer::new(&o, &model, OptimConfig::default()).unwrap();
+        let grads = model.zeros_like(&o).unwrap();
+        let mut state = State { model, optimizer, grads };
+        run(&o, &mut state, &mut Flat, &c, dir.path(), None, &mut StopAfter(after, Interrupt::default()))
+    };
+    go(4).unwrap_err();
+    assert!(matches!(go(99).unwrap(), Ended::DeadGradient { step: 6, .. }));
 }

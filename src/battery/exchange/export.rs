@@ -171,5 +171,5 @@ pub fn stamp(unix: u64, format: &str) -> Result<String> {
 /// Pretty JSON with an end of line.
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| fault(path, e.to_string()))?;
-    std::fs::write(path, text + "\n").map_err(BatteryError::io(path))
+    Ok(crate::durable::write(path, (text + "\n").as_bytes())?)
 }
