@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
+use super::fetch::FetchArg;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::plan::Plan;
 use crate::battery::record::{Cell, Outcome, Table, TestResult};
@@ -38,8 +39,10 @@ pub struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    fetch: FetchArg,
+    #[command(flatten)]
     device: DeviceArgs,
-    /// Model folder instead of the configuration's
+    /// Model folder, or ORG/NAME[@REVISION] in the local cache, instead of the configuration's
     #[arg(long)]
     model: Option<String>,
     /// Seeds instead of the configuration's
@@ -106,6 +109,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         config.arms = names.iter().map(arm).collect::<Result<_, _>>()?;
     }
     config.check()?;
+    args.fetch.ensure(&config.model, args.progress)?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
     let clock = Instant::now();
     let screen = Screen::new(args.progress, args.json);
