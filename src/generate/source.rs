@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::hub::{self, Env, ModelId};
-use crate::model::error::{ModelError, Result};
+use crate::model::error::Result;
 use crate::model::params::{Params, specs};
 use crate::model::qwen2::Qwen2;
 use crate::model::save::{SideFiles, write_hf_folder};

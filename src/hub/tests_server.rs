@@ -37,13 +37,14 @@ pub(crate) struct Mood {
     pub terse: bool,
 }
 
+type Log = Arc<Mutex<Vec<Seen>>>;
 type Files = BTreeMap<&'static str, Vec<u8>>;
 
 /// A hub and, on another port and under another host name, its storage.
 pub(crate) struct Server {
     pub port: u16,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
-    pub stored: Arc<Mutex<Vec<Seen>>>,
+    pub seen: Log,
+    pub stored: Log,
     pub mood: Arc<Mutex<Mood>>,
 }
 
@@ -83,7 +84,7 @@ impl Server {
         let (port, store) = (hub.local_addr().unwrap().port(), storage.local_addr().unwrap().port());
         let files = Arc::new(files);
         let mood: Arc<Mutex<Mood>> = Arc::default();
-        let (seen, stored): (Arc<Mutex<Vec<Seen>>>, Arc<Mutex<Vec<Seen>>>) = Default::default();
+        let (seen, stored) = (Log::default(), Log::default());
         let (f, m, log) = (files.clone(), mood.clone(), seen.clone());
         serve(hub, move |stream, request| answer_hub(stream, request, &f, &m, &log, store));
         let (f, m, log) = (files, mood.clone(), stored.clone());
