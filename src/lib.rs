@@ -19,6 +19,8 @@ pub mod cpu;
 
 pub mod gpu;
 
+pub mod hub;
+
 pub mod model;
 
 pub mod text;

@@ -339,6 +339,9 @@ pub struct Manifest {
     pub profile: String,
     pub domain: String,
     pub model: String,
+    /// Commit on the hub, of a model from the Hugging Face cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_commit: Option<String>,
     pub device: String,
     /// Adapter, driver, features, kernel variants: whatever the device reports.
     pub device_details: BTreeMap<String, String>,

@@ -170,6 +170,7 @@ pub fn open<'a, O: Ops>(
         profile: if config.strict() { "strict" } else { "paper" }.into(),
         domain: domain.name().into(),
         model: config.model.clone(),
+        model_commit: source.commit.clone(),
         device: o.device_name(),
         device_details: BTreeMap::new(),
         hashes,

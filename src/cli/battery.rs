@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
 use super::console::{Console, Progress};
+use super::fetch::FetchArg;
 use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::given;
@@ -40,8 +41,10 @@ pub struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    fetch: FetchArg,
+    #[command(flatten)]
     device: DeviceArgs,
-    /// Model folder instead of the configuration's
+    /// Model folder, or ORG/NAME[@REVISION] in the local cache, instead of the configuration's
     #[arg(long)]
     model: Option<String>,
     /// Seeds instead of the configuration's
@@ -114,6 +117,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         config.checkpoint = given::parse(&args.checkpoint, &config.seeds).map_err(|e| super::Usage(e.to_string()))?;
     }
     config.check()?;
+    args.fetch.ensure(&config.model, args.progress)?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
     let clock = Instant::now();
     let mut screen = Screen::new(args.progress, args.json);

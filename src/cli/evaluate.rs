@@ -9,6 +9,7 @@ use serde_json::json;
 use super::backend::{DeviceArgs, Job};
 use super::battery::{Screen, read_config, text_table};
 use super::console::Progress;
+use super::fetch::FetchArg;
 use crate::battery::config::BatteryConfig;
 use crate::battery::provenance::Provenance;
 use crate::battery::record::{Cell, Decoding, Row, Table};
@@ -24,7 +25,7 @@ pub struct Args {
     /// A TOML file, or the name of a built-in configuration
     #[arg(default_value = "tiny")]
     config: String,
-    /// Model folder, ORG/NAME in the local cache, or "embedded"
+    /// Model folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, default_value = EMBEDDED)]
     model: String,
     /// Conditions: neutral, monitored, unmonitored, placebo-monitored, placebo-unmonitored
@@ -35,6 +36,8 @@ pub struct Args {
     /// Write the rows here, one JSON object a line, and beside them what they were made with (FILE.manifest.json)
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    fetch: FetchArg,
     #[command(flatten)]
     device: DeviceArgs,
     #[arg(long, value_enum, default_value = "auto")]
@@ -61,6 +64,7 @@ fn condition(name: &str) -> Result<Condition, Box<dyn Error>> {
 pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let config = read_config(&args.config)?;
     let conditions = args.conditions.iter().map(|c| condition(c)).collect::<Result<Vec<_>, _>>()?;
+    args.fetch.ensure(&args.model, args.progress)?;
     let screen = Screen::new(args.progress, args.json);
     let job = Evaluate { config: &config, model: &args.model, conditions: &conditions, seed: args.seed, screen };
     let (made, provenance) = args.device.run(job)?;

@@ -5,6 +5,8 @@ use std::error::Error;
 use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
+use super::console::Progress;
+use super::fetch::FetchArg;
 use crate::generate::source::{EMBEDDED, Source};
 use crate::generate::{Completion, Finish, GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
@@ -16,9 +18,11 @@ use crate::text::{Message, Tokenizer};
 pub struct Args {
     /// The user turn (the whole text with --raw)
     prompt: String,
-    /// Model folder, ORG/NAME in the local cache, or "embedded"
+    /// Model folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, default_value = EMBEDDED)]
     model: String,
+    #[command(flatten)]
+    fetch: FetchArg,
     #[command(flatten)]
     device: DeviceArgs,
     /// System prompt; without it the chat template decides
@@ -54,6 +58,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         let text = "--temperature must be at least 0, --top-p in (0, 1], --repetition-penalty above 0";
         return Err(super::Usage(text.into()).into());
     }
+    args.fetch.ensure(&args.model, Progress::Auto)?;
     let source = Source::open(&args.model)?;
     let tokenizer = source.tokenizer()?;
     let text = match args.raw {

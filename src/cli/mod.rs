@@ -9,6 +9,7 @@ mod data;
 mod devices;
 mod evaluate;
 mod exchange;
+mod fetch;
 mod generate;
 mod interrupt;
 mod pretrain;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand};
 use crate::battery::error::BatteryError;
 use crate::config::ConfigError;
 use crate::gpu::DeviceError;
+use crate::hub::HubError;
 use crate::model::ModelError;
 use crate::train::error::TrainError;
 
@@ -45,6 +47,8 @@ enum Command {
     Verify(verify::Args),
     /// Complete a prompt
     Generate(generate::Args),
+    /// Download a model ORG/NAME[@REVISION] from the Hugging Face hub into the local cache
+    Fetch(fetch::Args),
     /// Make a model from nothing on the synthetic corpus
     Pretrain(pretrain::Args),
     /// Train one arm of an experiment
@@ -79,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Devices(a) => devices::run(a),
         Command::Verify(a) => verify::run(a),
         Command::Generate(a) => generate::run(a),
+        Command::Fetch(a) => fetch::run(a),
         Command::Pretrain(a) => pretrain::run(a),
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),
@@ -133,6 +138,7 @@ fn exit_code(e: &(dyn Error + 'static)) -> u8 {
         let usage = e.is::<ConfigError>()
             || matches!(e.downcast_ref(), Some(TrainError::Config(_)))
             || matches!(e.downcast_ref(), Some(m) if !matches!(m, ModelError::Op(_)))
+            || e.downcast_ref().is_some_and(HubError::is_usage)
             || e.is::<DeviceError>()
             || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)));
         if usage || e.is::<Usage>() {

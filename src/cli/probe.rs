@@ -8,6 +8,7 @@ use serde_json::json;
 use super::backend::{DeviceArgs, Job};
 use super::battery::{Screen, read_config, text_table};
 use super::console::Progress;
+use super::fetch::FetchArg;
 use crate::battery::config::BatteryConfig;
 use crate::battery::record::{Cell, Table};
 use crate::battery::standalone::{Along, ProbeReport, SteerReport, probe, steer};
@@ -20,7 +21,7 @@ pub struct Args {
     /// A TOML file, or the name of a built-in configuration: items, decoding, [probe] and [steer]
     #[arg(default_value = "tiny")]
     config: String,
-    /// Model folder, ORG/NAME in the local cache, or "embedded"
+    /// Model folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, default_value = EMBEDDED)]
     model: String,
     #[arg(long, default_value_t = 42)]
@@ -28,6 +29,8 @@ pub struct Args {
     /// Folder for rows, activations and results (default: runs/NAME-probe or runs/NAME-steer)
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    fetch: FetchArg,
     #[command(flatten)]
     device: DeviceArgs,
     #[arg(long, value_enum, default_value = "auto")]
@@ -82,6 +85,7 @@ impl Job for Steer<'_> {
 /// Runs `probity probe`.
 pub fn run_probe(args: Args) -> Result<i32, Box<dyn Error>> {
     let config = read_config(&args.config)?;
+    args.fetch.ensure(&args.model, args.progress)?;
     let dir = args.dir(&config, "probe");
     let screen = Screen::new(args.progress, args.json);
     let report = args.device.run(Probe(&config, &args, &dir, screen))?;
@@ -115,6 +119,7 @@ pub fn run_probe(args: Args) -> Result<i32, Box<dyn Error>> {
 /// Runs `probity steer`.
 pub fn run_steer(args: SteerArgs) -> Result<i32, Box<dyn Error>> {
     let config = read_config(&args.common.config)?;
+    args.common.fetch.ensure(&args.common.model, args.common.progress)?;
     let dir = args.common.dir(&config, "steer");
     let screen = Screen::new(args.common.progress, args.common.json);
     let report = args.common.device.run(Steer(&config, &args, &dir, screen))?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::backend::{DeviceArgs, Job};
 use super::battery::{Screen, read_config};
 use super::console::Progress;
+use super::fetch::FetchArg;
 use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::run::train_one;
@@ -25,7 +26,7 @@ pub struct Args {
     /// Weight of the compute term instead of the configuration's
     #[arg(long)]
     alpha: Option<f64>,
-    /// Model folder instead of the configuration's
+    /// Model folder, or ORG/NAME[@REVISION] in the local cache, instead of the configuration's
     #[arg(long)]
     model: Option<String>,
     /// Optimizer steps instead of the configuration's
@@ -34,6 +35,8 @@ pub struct Args {
     /// Run folder (default: runs/NAME-ARM)
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    fetch: FetchArg,
     #[command(flatten)]
     device: DeviceArgs,
     #[arg(long, value_enum, default_value = "auto")]
@@ -67,6 +70,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         config.run.max_steps = steps;
     }
     config.check()?;
+    args.fetch.ensure(&config.model, args.progress)?;
     let name = format!("{}-{}", config.name, arm.name());
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(name));
     let mut screen = Screen::new(args.progress, false);

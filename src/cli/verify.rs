@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::backend::{DeviceArgs, Job};
+use super::console::Progress;
+use super::fetch::FetchArg;
 use crate::cpu::Cpu;
 use crate::generate::source::Source;
 use crate::model::golden::{Bounds, Golden, Row};
@@ -19,7 +21,7 @@ use crate::train::golden::Verified;
     override_usage = "probity verify --model <DIR> --golden <FILE> [OPTIONS]\n       probity verify --kernels [OPTIONS]"
 )]
 pub struct Args {
-    /// Model folder: config.json and safetensors weights (no tokenizer needed)
+    /// Model folder (config.json and safetensors weights; no tokenizer needed), or ORG/NAME[@REVISION] in the local cache
     #[arg(long, value_name = "DIR", requires = "golden", required_unless_present = "kernels")]
     model: Option<PathBuf>,
     /// Reference values computed by PyTorch; scripts/dump_golden.py makes such a file for any Qwen2 model
@@ -28,6 +30,8 @@ pub struct Args {
     /// Check every operation against plain loops in f64 instead, on small awkward shapes; needs no files
     #[arg(long, conflicts_with_all = ["model", "golden", "bound", "gradient_bound"])]
     kernels: bool,
+    #[command(flatten)]
+    fetch: FetchArg,
     #[command(flatten)]
     device: DeviceArgs,
     /// Bound for logits, hidden states and losses, relative to the tensor's largest magnitude
@@ -57,6 +61,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
 }
 
 fn against_golden(args: &Args, model: &Path, golden_file: &Path) -> Result<i32, Box<dyn Error>> {
+    args.fetch.ensure(&model.to_string_lossy(), Progress::Auto)?;
     let source = Source::open(&model.to_string_lossy())?;
     let golden = Golden::open(golden_file, &source.checkpoint.config)?;
     let bounds = Bounds { forward: args.bound, gradient: args.gradient_bound };

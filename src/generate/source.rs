@@ -3,7 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::model::error::{ModelError, Result};
+use crate::hub::{self, Env, ModelId};
+use crate::model::error::Result;
 use crate::model::params::{Params, specs};
 use crate::model::qwen2::Qwen2;
 use crate::model::save::{SideFiles, write_hf_folder};
@@ -33,19 +34,32 @@ static TINY_FILES: [(&str, &[u8]); 4] = [
 /// An opened model: weights, and the files that travel with them.
 pub struct Source {
     pub checkpoint: Checkpoint,
+    /// Commit on the hub, of a model from the cache.
+    pub commit: Option<String>,
     side: SideFiles,
 }
 
 impl Source {
-    /// `embedded`, a folder, or `org/name` in the local Hugging Face cache (nothing is fetched).
+    /// `embedded`, a folder, or `ORG/NAME[@REVISION]` in the local Hugging Face cache (nothing is fetched).
     pub fn open(name: &str) -> Result<Self> {
+        Self::open_with(name, Env::of_process)
+    }
+
+    /// The same with the environment that says where the cache is; asked for only where it matters.
+    pub fn open_with(name: &str, env: impl FnOnce() -> std::result::Result<Env, hub::HubError>) -> Result<Self> {
         if name == EMBEDDED {
             let checkpoint = Checkpoint::from_static(Path::new(EMBEDDED), TINY_CONFIG, TINY_WEIGHTS)?;
             let side = SideFiles(TINY_FILES.iter().map(|(n, b)| (n.to_string(), b.to_vec())).collect());
-            return Ok(Self { checkpoint, side });
+            return Ok(Self { checkpoint, commit: None, side });
         }
-        let dir = resolve(name)?;
-        Ok(Self { checkpoint: Checkpoint::open(&dir)?, side: SideFiles::read(&dir)? })
+        let (dir, commit) = match ModelId::of_name(name)? {
+            None => (PathBuf::from(name), None),
+            Some(id) => {
+                let found = hub::locate(&env()?, &id)?;
+                (found.folder, Some(found.commit))
+            }
+        };
+        Ok(Self { checkpoint: Checkpoint::open(&dir)?, commit, side: SideFiles::read(&dir)? })
     }
 
     /// Puts the weights on a device with room for sequences of `positions` tokens. `trainable` expands matrices to f32; otherwise bf16
@@ -97,17 +111,36 @@ pub fn save<O: Ops>(o: &O, model: &Qwen2<O>, dtype: FileDtype, side: &SideFiles,
     write_hf_folder(dir, &model.config, named.map(|(s, t)| Ok((s.name, o.read(t)?))), dtype, side)
 }
 
-/// A folder as given, or the snapshot of `org/name` in the cache.
-fn resolve(name: &str) -> Result<PathBuf> {
-    let path = PathBuf::from(name);
-    let repository = name.split('/').count() == 2 && !name.starts_with(['.', '/', '~']);
-    if path.exists() || !repository {
-        return Ok(path);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::Hub;
+    use crate::hub::tests_server::{COMMIT, Server, files};
+
+    struct Silent;
+    impl hub::Watch for Silent {
+        fn file(&mut self, _: &str, _: u64) {}
+        fn progress(&mut self, _: u64, _: u64) {}
+        fn note(&mut self, _: &str) {}
     }
-    let cached = hf_hub::Cache::from_env().model(name.to_string()).get("config.json");
-    cached.and_then(|config| Some(config.parent()?.to_path_buf())).ok_or_else(|| ModelError::File {
-        path,
-        detail: "no such folder, and no such repository in the local Hugging Face cache".into(),
-        hint: "Give a folder in Hugging Face layout, or fetch the repository first (`hf download ORG/NAME`)".into(),
-    })
+
+    #[test]
+    fn a_fetched_model_opens_by_its_name_and_knows_its_commit() {
+        let (dir, server) = (tempfile::tempdir().unwrap(), Server::start(files()));
+        let env = server.env(dir.path(), &[]);
+        let open = |name: &str| Source::open_with(name, || Ok(env.clone()));
+        let text = open("org/tiny").err().unwrap().to_string();
+        assert!(text.contains("`probity fetch org/tiny`"), "{text}");
+        assert!(server.seen.lock().unwrap().is_empty(), "nothing is fetched unasked");
+
+        let hub = Hub::new(&env).unwrap();
+        hub.fetch(&hub.plan(&ModelId::parse("org/tiny").unwrap()).unwrap(), &mut Silent).unwrap();
+        for name in ["org/tiny", &format!("org/tiny@{COMMIT}")] {
+            let source = open(name).unwrap();
+            assert_eq!(source.commit.as_deref(), Some(COMMIT));
+            assert_eq!(source.sha256().unwrap(), Source::open(EMBEDDED).unwrap().sha256().unwrap());
+            assert!(!source.tokenizer().unwrap().encode("3 + 4").unwrap().is_empty());
+        }
+        assert_eq!(Source::open(EMBEDDED).unwrap().commit, None);
+    }
 }

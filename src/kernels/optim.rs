@@ -250,7 +250,7 @@ pub fn adamw_bf16(
         return refuse(op, format!("{} elements are no multiple of four", w.len()));
     }
     // Windows of the gradient, whose elements are the widest: a multiple of four elements each, since bindings are.
-    let windows: Vec<Range<u64>> = gpu.byte_windows(g.bytes()).collect();
+    let windows: Vec<Range<u64>> = gpu.byte_windows(g.bytes(), 4).collect();
     let blocks_of = |r: &Range<u64>| (((r.end - r.start) / 4) as usize).div_ceil(BLOCK);
     let blocks: usize = windows.iter().map(blocks_of).sum();
     let partial = gpu.alloc_f32(blocks, 2)?;

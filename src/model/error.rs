@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::durable::FileError;
+use crate::hub::HubError;
 use crate::ops::OpError;
 
 /// Every variant names the file (or the embedded model), the key or tensor, what was expected, what was found, and what
@@ -35,6 +36,8 @@ pub enum ModelError {
     /// What a caller asked of a model makes no sense for it.
     #[error("{0}")]
     Input(String),
+    #[error(transparent)]
+    Hub(#[from] HubError),
     #[error(transparent)]
     Op(#[from] OpError),
 }

@@ -235,6 +235,7 @@ pub fn provenance(run: &Run, files: &mut Files) -> String {
         ("started".into(), number::utc(m.started_unix)),
         ("device".into(), m.device.clone()),
     ];
+    facts.extend(m.model_commit.iter().map(|c| ("commit of the model".into(), c.clone())));
     facts.extend(m.device_details.iter().map(|(k, v)| (format!("device: {k}"), v.clone())));
     facts.push(("seeds".into(), m.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")));
     facts.push(("arms".into(), m.arms.join(", ")));

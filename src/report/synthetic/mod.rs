@@ -289,6 +289,7 @@ pub fn write(dir: &Path, items: usize) {
         profile: "strict".into(),
         domain: "frugality".into(),
         model: "tiny (embedded)".into(),
+        model_commit: None,
         device: "cpu (2 cores)".into(),
         device_details: BTreeMap::from([
             ("features".into(), "avx2, fma".into()),
