@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use probity::cpu::Cpu;
-use probity::generate::source::Source;
+use probity::generate::source::{Source, Storage};
 use probity::generate::{GenerateConfig, Request, generate};
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
 use probity::model::batch::Batch;
@@ -26,7 +26,7 @@ fn folder(name: &str) -> String {
 }
 
 fn load<O: Ops>(o: &O, name: &str) -> Qwen2<O> {
-    Source::open(&folder(name)).unwrap().load(o, 64, true).unwrap()
+    Source::open(&folder(name)).unwrap().load(o, 64, Storage::F32).unwrap()
 }
 
 fn equals_pytorch<O: Ops>(o: &O) {
@@ -34,9 +34,9 @@ fn equals_pytorch<O: Ops>(o: &O) {
         let source = Source::open(&folder(name)).unwrap();
         let path = folder(name) + "/golden.safetensors";
         let golden = Golden::open(Path::new(&path), &source.checkpoint.config).unwrap();
-        for trainable in [true, false] {
-            let model = source.load(o, 64, trainable).unwrap();
-            if !trainable && !source.checkpoint.is_bf16() {
+        for storage in [Storage::F32, Storage::AsStored] {
+            let model = source.load(o, 64, storage).unwrap();
+            if storage == Storage::AsStored && !source.checkpoint.is_bf16() {
                 continue;
             }
             let rows = golden.verify(&mut Verified { o, model: &model }, &Bounds::default()).unwrap();

@@ -44,7 +44,7 @@ impl<O: Ops> Lab<'_, O> {
             Some(kind) => self.reinforce(&label, &self.domain, kind, GrpoConfig { seed, ..c.grpo.clone() }, &dir)?,
             None => {
                 let source = Demonstrations::new(&self.domain, &self.chat, false, c.sft.examples, seed)?;
-                let optim = OptimConfig { learning_rate: c.sft.learning_rate, ..c.optim.clone() };
+                let optim = OptimConfig { learning_rate: c.sft.learning_rate, seed, ..c.optim.clone() };
                 let run = RunConfig { max_steps: c.sft.max_steps, zero_std_limit: 1.0, ..c.run.clone() };
                 self.train(&label, &mut supervised(&source, self.micro()), optim, &run, None, &dir)?
             }
@@ -72,8 +72,9 @@ impl<O: Ops> Lab<'_, O> {
             Anchor::None => None,
             Anchor::Base | Anchor::Start => Some(self.base()?),
         };
+        let optim = OptimConfig { seed: config.seed, ..c.optim.clone() };
         let mut objective = Grpo { config, env: &env, anchor: anchor.as_ref() };
-        self.train(label, &mut objective, c.optim.clone(), &c.run, Some(domain.max_reward(kind)), dir)
+        self.train(label, &mut objective, optim, &c.run, Some(domain.max_reward(kind)), dir)
     }
 
     pub fn micro(&self) -> MicroBatch {

@@ -77,7 +77,7 @@ impl<'a, O: Ops> Lab<'a, O> {
     }
 
     pub fn base(&self) -> Result<Qwen2<O>> {
-        Ok(self.source.load(self.o, self.positions, true)?)
+        Ok(self.source.load(self.o, self.positions, self.config.optim.precision.storage())?)
     }
 
     /// Where an arm's training lives.
@@ -92,7 +92,7 @@ impl<'a, O: Ops> Lab<'a, O> {
         }
         let own = self.arm_dir(arm, seed).join("final").to_string_lossy().into_owned();
         let folder = self.given_model(arm, seed).unwrap_or(&own);
-        Ok(Source::open(folder)?.load(self.o, self.positions, true)?)
+        Ok(Source::open(folder)?.load(self.o, self.positions, self.config.optim.precision.storage())?)
     }
 
     /// Key of an arm's weights.

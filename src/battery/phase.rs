@@ -283,6 +283,7 @@ impl<O: Ops> Lab<'_, O> {
         let optim = OptimConfig {
             learning_rate: c.learning_rate,
             lr_scheduler_type: Schedule::Constant,
+            seed,
             ..self.config.optim.clone()
         };
         let run = RunConfig {

@@ -22,7 +22,7 @@ use super::{
     test06_steering, test07_cue, test08_seeds,
 };
 use crate::domain::{Condition, Domain, Split};
-use crate::generate::source::Source;
+use crate::generate::source::{Source, Storage};
 use crate::model::hooks::HookSet;
 use crate::ops::Ops;
 use crate::stats::holm;
@@ -120,7 +120,7 @@ pub fn evaluate_one<O: Ops>(
         config: &config.evaluate,
     };
     let hooks = HookSet::default();
-    evaluate::rows(o, &source.load(o, longest, false)?, &job, &hooks, |d, t| {
+    evaluate::rows(o, &source.load(o, longest, Storage::AsStored)?, &job, &hooks, |d, t| {
         reporter.progress("evaluate", d, t);
         Ok(())
     })

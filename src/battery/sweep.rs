@@ -157,7 +157,11 @@ impl<O: Ops> Lab<'_, O> {
 
     fn measured(&self, domain: &Frugality, dose: Dose, seed: u64, dir: &std::path::Path) -> Result<Vec<Row>> {
         make_dir(dir)?;
-        let model = Source::open(&dir.join("final").to_string_lossy())?.load(self.o, self.positions, false)?;
+        let model = Source::open(&dir.join("final").to_string_lossy())?.load(
+            self.o,
+            self.positions,
+            self.config.optim.precision.storage(),
+        )?;
         let (items, arm) = (self.domain_items(Split::Test), dose.label());
         let job = Job {
             domain,

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::backend::{DeviceArgs, Job};
 use super::console::Progress;
 use super::fetch::FetchArg;
-use crate::generate::source::{EMBEDDED, Source};
+use crate::generate::source::{EMBEDDED, Source, Storage};
 use crate::generate::{Completion, Finish, GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
 use crate::ops::{Ops, Sampling};
@@ -99,7 +99,7 @@ impl Job for Generate<'_> {
     type Out = Vec<Completion>;
     fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<Completion>, Box<dyn Error>> {
         let a = self.args;
-        let model = self.source.load(o, self.prompt.len() + a.max_new_tokens, false)?;
+        let model = self.source.load(o, self.prompt.len() + a.max_new_tokens, Storage::AsStored)?;
         let config = GenerateConfig {
             sampling: Sampling { temperature: a.temperature, top_k: a.top_k, top_p: a.top_p },
             repetition_penalty: a.repetition_penalty,

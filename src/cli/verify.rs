@@ -10,7 +10,7 @@ use super::backend::{DeviceArgs, Job};
 use super::console::Progress;
 use super::fetch::FetchArg;
 use crate::cpu::Cpu;
-use crate::generate::source::Source;
+use crate::generate::source::{Source, Storage};
 use crate::model::golden::{Bounds, Golden, Row};
 use crate::ops::{Ops, selftest};
 use crate::train::golden::Verified;
@@ -110,7 +110,7 @@ impl Job for Verify {
     type Out = (Vec<Row>, String);
     fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         // Gradients need f32 matrices; a bf16 checkpoint expands exactly.
-        let model = self.source.load(o, self.golden.positions(), true)?;
+        let model = self.source.load(o, self.golden.positions(), Storage::F32)?;
         let rows = self.golden.verify(&mut Verified { o, model: &model }, &self.bounds)?;
         Ok((rows, o.device_name()))
     }

@@ -10,7 +10,7 @@ use crate::model::qwen2::Qwen2;
 use crate::model::save::{SideFiles, write_hf_folder};
 use crate::model::tensor_file::FileDtype;
 use crate::model::weights::Checkpoint;
-use crate::ops::Ops;
+use crate::ops::{Dtype, Ops, TensorMeta};
 use crate::text::{TextError, Tokenizer, TokenizerFiles};
 
 /// Name of the embedded model on the command line and in configurations.
@@ -30,6 +30,16 @@ static TINY_FILES: [(&str, &[u8]); 4] = [
     ("tokenizer_config.json", tiny!("tokenizer_config.json")),
     ("special_tokens_map.json", tiny!("special_tokens_map.json")),
 ];
+
+/// How matrices are kept on a device; norms and biases are f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// bf16 where the file has it, else f32.
+    AsStored,
+    F32,
+    /// Rounded to nearest where the file is wider.
+    Bf16,
+}
 
 /// An opened model: weights, and the files that travel with them.
 pub struct Source {
@@ -62,11 +72,14 @@ impl Source {
         Ok(Self { checkpoint: Checkpoint::open(&dir)?, commit, side: SideFiles::read(&dir)? })
     }
 
-    /// Puts the weights on a device with room for sequences of `positions` tokens. `trainable` expands matrices to f32; otherwise bf16
-    /// stays packed.
-    pub fn load<O: Ops>(&self, o: &O, positions: usize, trainable: bool) -> Result<Qwen2<O>> {
+    /// Puts the weights on a device with room for sequences of `positions` tokens.
+    pub fn load<O: Ops>(&self, o: &O, positions: usize, storage: Storage) -> Result<Qwen2<O>> {
         let c = &self.checkpoint;
-        let packed = !trainable && c.is_bf16();
+        let packed = match storage {
+            Storage::AsStored => c.is_bf16(),
+            Storage::F32 => false,
+            Storage::Bf16 => true,
+        };
         let params: Params<O::T> = Params::build(&c.config, |s| -> Result<O::T> {
             // Both readers refuse NaN and infinities.
             if packed && !s.vector {
@@ -99,9 +112,14 @@ impl Source {
         self.checkpoint.sha256()
     }
 
-    /// Writes `model`, which came from this source, as a Hugging Face folder in f32 with this source's side files byte for byte.
+    /// Writes `model`, which came from this source, as a Hugging Face folder with this source's side files byte for byte: in bf16 where
+    /// its matrices are stored so, else in f32.
     pub fn save<O: Ops>(&self, o: &O, model: &Qwen2<O>, dir: &Path) -> Result<()> {
-        save(o, model, FileDtype::F32, &self.side, dir)
+        let dtype = match model.params.embed_tokens.dtype() {
+            Dtype::F32 => FileDtype::F32,
+            Dtype::Bf16 => FileDtype::Bf16,
+        };
+        save(o, model, dtype, &self.side, dir)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use half::bf16;
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use crate::model::params::{ParamSpec, Params, specs};
 use crate::model::qwen2::Qwen2;
 use crate::model::tensor_file::FileDtype;
 use crate::model::tensor_writer::{TensorSpec, TensorWriter};
-use crate::ops::Ops;
+use crate::ops::{self, Ops, TensorMeta};
 
 /// `trainer_state.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,14 +93,22 @@ pub fn save<O: Ops>(o: &O, state: &State<O>, meta: &TrainerState, dir: &Path, ke
 
 /// One tensor in memory at a time.
 fn write_params<O: Ops>(o: &O, names: &[ParamSpec], params: &Params<O::T>, path: &Path) -> Result<()> {
-    let layout: Vec<TensorSpec> =
-        names.iter().map(|s| TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: FileDtype::F32 }).collect();
+    let spec = |(s, t): (&ParamSpec, &O::T)| TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: stored(t) };
+    let layout: Vec<TensorSpec> = names.iter().zip(params.iter()).map(spec).collect();
     let said = |e: ModelError| fail(path, e);
     let mut file = TensorWriter::create(path, &[("format", "pt")], &layout).map_err(said)?;
     for (spec, tensor) in names.iter().zip(params.iter()) {
         file.put(&spec.name, &o.read(tensor)?).map_err(said)?;
     }
     file.finish().map_err(said)
+}
+
+/// A checkpoint keeps the bits of every tensor.
+fn stored(x: &impl TensorMeta) -> FileDtype {
+    match x.dtype() {
+        ops::Dtype::F32 => FileDtype::F32,
+        ops::Dtype::Bf16 => FileDtype::Bf16,
+    }
 }
 
 /// Overwrites the state with a checkpoint's.
@@ -126,11 +135,13 @@ fn read_params<O: Ops>(o: &O, names: &[ParamSpec], params: &mut Params<O::T>, pa
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| fail(path, e))?;
     for (spec, tensor) in names.iter().zip(params.iter_mut()) {
         let view = file.tensor(&spec.name).map_err(|e| fail(path, e))?;
-        if view.dtype() != Dtype::F32 || view.shape() != spec.shape() {
+        let bf16 = tensor.dtype() == ops::Dtype::Bf16;
+        let expected = if bf16 { Dtype::BF16 } else { Dtype::F32 };
+        if view.dtype() != expected || view.shape() != spec.shape() {
             return Err(fail(
                 path,
                 format!(
-                    "{} is {:?} {:?}, expected F32 {:?}: the checkpoint belongs to another model",
+                    "{} is {:?} {:?}, expected {expected:?} {:?}: the checkpoint belongs to another model or optim.precision",
                     spec.name,
                     view.dtype(),
                     view.shape(),
@@ -138,8 +149,10 @@ fn read_params<O: Ops>(o: &O, names: &[ParamSpec], params: &mut Params<O::T>, pa
                 ),
             ));
         }
-        let values: Vec<f32> =
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let values: Vec<f32> = match bf16 {
+            true => view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            false => view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        };
         o.write(tensor, &values)?;
     }
     Ok(())

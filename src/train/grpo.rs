@@ -292,6 +292,9 @@ impl<O: Ops, E: Environment> Objective<O> for Grpo<'_, O, E> {
                 old = Some(scores);
             }
             metrics.set("grad_norm", update.grad_norm);
+            if let Some(share) = update.weights_changed {
+                metrics.set("weights_changed", share);
+            }
             metrics.set("learning_rate", update.learning_rate);
         }
 

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::generate::source::Storage;
 use crate::model::params::{ParamSpec, Params, specs};
 use crate::model::qwen2::Qwen2;
-use crate::ops::{AdamW, Ops, Result};
+use crate::ops::plan::mix;
+use crate::ops::{AdamW, Dtype, Ops, Result, TensorMeta};
 
 /// Learning-rate schedule, by transformers' names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,29 @@ pub enum Schedule {
     Constant,
     /// Warm-up, then half a cosine to 0.
     Cosine,
+}
+
+/// How weights and moments are stored while they are trained. Gradients and arithmetic are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 16 bytes a parameter: weight, gradient, two moments.
+    #[default]
+    F32,
+    /// 10 bytes a parameter: matrices and their moments in bf16, each new value rounded to one of its two neighbours at random so that
+    /// the expectation is exact ([`Ops::adamw_bf16`]); rounding to nearest would leave most weights as they are at the learning
+    /// rates of fine-tuning. Norms and biases stay in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// How a model is loaded that is to be trained so.
+    pub fn storage(self) -> Storage {
+        match self {
+            Precision::F32 => Storage::F32,
+            Precision::Bf16 => Storage::Bf16,
+        }
+    }
 }
 
 /// Optimizer settings, with the names of transformers' `TrainingArguments`.
@@ -33,6 +58,9 @@ pub struct OptimConfig {
     pub max_grad_norm: f64,
     pub lr_scheduler_type: Schedule,
     pub warmup_steps: u64,
+    pub precision: Precision,
+    /// Of the stochastic rounding; in a battery the seed of the training.
+    pub seed: u64,
 }
 
 impl Default for OptimConfig {
@@ -47,6 +75,8 @@ impl Default for OptimConfig {
             max_grad_norm: 1.0,
             lr_scheduler_type: Schedule::Linear,
             warmup_steps: 0,
+            precision: Precision::F32,
+            seed: 0,
         }
     }
 }
@@ -69,7 +99,7 @@ impl OptimConfig {
     }
 }
 
-/// First and second moments, f32, and the number of updates made.
+/// First and second moments, stored as their weights are, and the number of updates made.
 pub struct Optimizer<T> {
     pub config: OptimConfig,
     pub m: Params<T>,
@@ -86,14 +116,28 @@ pub struct Update {
     /// L2 norm of the change of the weights.
     pub update_norm: f64,
     pub learning_rate: f64,
+    /// Share of the bf16 weights that changed; `None` where there are none.
+    pub weights_changed: Option<f64>,
     /// Elements of the gradient that were NaN or infinite; when not 0 the weights were left alone.
     pub nonfinite: u64,
 }
 
-impl<T> Optimizer<T> {
+impl<T: TensorMeta> Optimizer<T> {
     pub fn new<O: Ops<T = T>>(o: &O, model: &Qwen2<O>, config: OptimConfig) -> Result<Self> {
-        let (m, v) = (model.zeros_like(o)?, model.zeros_like(o)?);
-        Ok(Self { config, m, v, step: 0, specs: specs(&model.config) })
+        let moments = || {
+            let mut weights = model.params.iter();
+            Params::build(&model.config, |s| match weights.next().map(TensorMeta::dtype) {
+                Some(Dtype::Bf16) => o.zeros_bf16(s.rows, s.cols),
+                _ => o.zeros(s.rows, s.cols),
+            })
+        };
+        Ok(Self { config, m: moments()?, v: moments()?, step: 0, specs: specs(&model.config) })
+    }
+
+    /// Key of the random bits of tensor `index` at this step: a function of seed, step and tensor alone.
+    fn rounding_key(&self, index: usize) -> [u32; 2] {
+        let word = |x: u64, salt: u32| mix(x as u32 ^ salt) ^ mix((x >> 32) as u32 ^ salt.rotate_left(16));
+        [word(self.config.seed, 0x5bd1_e995) ^ mix(self.step as u32), word(self.step, 0x2545_f491) ^ mix(index as u32)]
     }
 
     /// Clips and applies `grads` to the model's parameters.
@@ -109,8 +153,13 @@ impl<T> Optimizer<T> {
         let norm = o.global_norm(&all)?;
         let read = o.read(&norm)?;
         let learning_rate = c.lr(self.step, total_steps);
-        let mut update =
-            Update { grad_norm: f64::from(read[0]), update_norm: 0.0, learning_rate, nonfinite: read[1] as u64 };
+        let mut update = Update {
+            grad_norm: f64::from(read[0]),
+            update_norm: 0.0,
+            learning_rate,
+            weights_changed: None,
+            nonfinite: read[1] as u64,
+        };
         if update.nonfinite > 0 {
             return Ok(update);
         }
@@ -125,16 +174,31 @@ impl<T> Optimizer<T> {
             bias_correction2: (1.0 - c.adam_beta2.powf(self.step as f64)) as f32,
             max_norm: if c.max_grad_norm > 0.0 { c.max_grad_norm as f32 } else { f32::INFINITY },
         };
+        let keys: Vec<[u32; 2]> = (0..self.specs.len()).map(|i| self.rounding_key(i)).collect();
         let mut changes = Vec::with_capacity(self.specs.len());
+        let mut report = o.zeros(self.specs.len(), 2)?;
+        let mut packed = 0;
         let weights = model.params.iter_mut().zip(all).zip(self.m.iter_mut().zip(self.v.iter_mut()));
-        for (spec, ((w, g), (m, v))) in self.specs.iter().zip(weights) {
+        for (i, (spec, ((w, g), (m, v)))) in self.specs.iter().zip(weights).enumerate() {
             let decays = c.decay_all || !spec.vector;
             let h = AdamW { weight_decay: if decays { c.weight_decay as f32 } else { 0.0 }, ..hyper };
-            changes.push(o.adamw(w, g, m, v, &h, &norm)?);
+            if w.dtype() == Dtype::Bf16 {
+                o.adamw_bf16(w, g, m, v, &h, &norm, keys[i], &mut report, i)?;
+                packed += w.len();
+            } else {
+                changes.push(o.adamw(w, g, m, v, &h, &norm)?);
+            }
         }
         // The norm of the tensors' norms is the norm of the whole change: one readback.
         let changes: Vec<&T> = changes.iter().collect();
-        update.update_norm = f64::from(o.read(&o.global_norm(&changes)?)?[0]);
+        let mut square = f64::from(o.read(&o.global_norm(&changes)?)?[0]).powi(2);
+        if packed > 0 {
+            let rows = o.read(&report)?;
+            square += rows.chunks_exact(2).map(|r| f64::from(r[0]).powi(2)).sum::<f64>();
+            let changed: f64 = rows.chunks_exact(2).map(|r| f64::from(r[1])).sum();
+            update.weights_changed = Some(changed / packed as f64);
+        }
+        update.update_norm = square.sqrt();
         Ok(update)
     }
 }

@@ -63,6 +63,9 @@ impl<O: Ops, S: ExampleSource> Objective<O> for Sft<'_, S> {
         metrics.set("grad_norm", update.grad_norm);
         metrics.set("learning_rate", update.learning_rate);
         metrics.set("update_norm", update.update_norm);
+        if let Some(share) = update.weights_changed {
+            metrics.set("weights_changed", share);
+        }
         let entropy: f64 = scores.iter().flat_map(|s| &s.entropy).map(|&e| f64::from(e)).sum();
         metrics.set("entropy", entropy / targets as f64);
         Ok(StepRecord { metrics, tokens: examples.iter().map(|e| e.tokens.len() as u64).sum(), rows: Vec::new() })

@@ -7,15 +7,16 @@ use super::error::{Result, TrainError};
 use super::grpo::{Environment, Grpo, GrpoConfig, Reward};
 use super::log::tests::steps;
 use super::loss::*;
-use super::optim::{OptimConfig, Optimizer};
+use super::optim::{OptimConfig, Optimizer, Precision};
 use super::run::{Ended, Interrupt, Metrics, Objective, Observer, Quiet, RunConfig, State, StepRecord, run};
 use crate::cpu::Cpu;
 use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::config::{ModelConfig, Sizes};
 use crate::model::hooks::HookSet;
 use crate::model::init;
+use crate::model::params::specs;
 use crate::model::qwen2::{Qwen2, Recompute};
-use crate::ops::{Ops, Sampling};
+use crate::ops::{Dtype, Ops, Sampling, TensorMeta};
 
 fn numbers(v: &serde_json::Value) -> Vec<f64> {
     v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
@@ -271,8 +272,31 @@ pub fn train_until<O: Ops>(
     o: &O,
     dir: &Path,
     c: &RunConfig,
+    before: (u64, &mut dyn FnMut() -> Result<()>),
+    observer: &mut dyn Observer,
+) -> (State<O>, Result<Ended>) {
+    train_stored(o, dir, c, before, observer, Precision::F32)
+}
+
+/// The same model with its matrices as `precision` stores them.
+fn stored_as<O: Ops>(o: &O, mut model: Qwen2<O>, precision: Precision) -> Qwen2<O> {
+    if precision == Precision::Bf16 {
+        let specs = specs(&model.config);
+        for (s, p) in specs.iter().zip(model.params.iter_mut()).filter(|(s, _)| !s.vector) {
+            let bits: Vec<u16> = o.read(p).unwrap().iter().map(|x| half::bf16::from_f32(*x).to_bits()).collect();
+            *p = o.upload_bf16(s.rows, s.cols, &bits).unwrap();
+        }
+    }
+    model
+}
+
+fn train_stored<O: Ops>(
+    o: &O,
+    dir: &Path,
+    c: &RunConfig,
     (at, before): (u64, &mut dyn FnMut() -> Result<()>),
     observer: &mut dyn Observer,
+    precision: Precision,
 ) -> (State<O>, Result<Ended>) {
     let env = Even { prompts: requests().into_iter().map(|r| r.prompt).collect() };
     let config = GrpoConfig {
@@ -283,7 +307,7 @@ pub fn train_until<O: Ops>(
         num_iterations: 2,
         ..Default::default()
     };
-    let (model, anchor) = (small_model(o, 5), small_model(o, 5));
+    let (model, anchor) = (stored_as(o, small_model(o, 5), precision), stored_as(o, small_model(o, 5), precision));
     let optimizer = Optimizer::new(o, &model, OptimConfig { learning_rate: 0.02, ..Default::default() }).unwrap();
     let grads = model.zeros_like(o).unwrap();
     let mut state = State { model, optimizer, grads };
@@ -346,6 +370,39 @@ fn grpo_learns_and_a_resumed_run_writes_the_same_bytes() {
     }
     assert_eq!(steps(part.path()), (1..=24).collect::<Vec<_>>());
     assert!(!part.path().join(".checkpoint-13.tmp").exists());
+}
+
+#[test]
+fn training_in_bf16_learns_and_resumes_to_the_same_bytes() {
+    let o = Cpu::<f32>::new();
+    let (whole, part) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let c = RunConfig { max_steps: 24, save_steps: 10, ..Default::default() };
+    let go = |dir: &Path, kill| {
+        let before = (kill, &mut (|| Err(TrainError::Config("killed".into()))) as &mut dyn FnMut() -> Result<()>);
+        train_stored(&o, dir, &c, before, &mut Quiet, Precision::Bf16)
+    };
+    let (a, ended) = go(whole.path(), 99);
+    assert_eq!(ended.unwrap(), Ended::Complete { step: 24 });
+    // Matrices and their moments are bf16, norms and biases f32.
+    for (s, (w, m)) in specs(&a.model.config).iter().zip(a.model.params.iter().zip(a.optimizer.m.iter())) {
+        let want = if s.vector { Dtype::F32 } else { Dtype::Bf16 };
+        assert!(w.dtype() == want && m.dtype() == want, "{}", s.name);
+    }
+    let log = lines(whole.path(), "metrics.jsonl");
+    let column = |name: &str| log.iter().map(|r| r[name].as_f64().unwrap()).collect::<Vec<_>>();
+    let rewards = column("reward");
+    let mean = |x: &[f64]| x.iter().sum::<f64>() / x.len() as f64;
+    assert!(mean(&rewards[18..]) > rewards[0] + 0.3, "{rewards:?}");
+    assert!(column("sampling/sampling_logp_difference/max").iter().all(|d| *d == 0.0), "on-policy to the bit");
+    assert!(column("weights_changed").iter().all(|c| (0.01..=1.0).contains(c)), "{:?}", column("weights_changed"));
+    go(part.path(), 13).1.unwrap_err();
+    let (b, _) = go(part.path(), 99);
+    assert_eq!(weights(&o, &a), weights(&o, &b));
+    assert_eq!(log, lines(part.path(), "metrics.jsonl"));
+    // A checkpoint of the other precision is refused, and says why.
+    let before = (99, &mut (|| Ok(())) as &mut dyn FnMut() -> Result<()>);
+    let refused = train_stored(&o, part.path(), &c, before, &mut Quiet, Precision::F32).1.unwrap_err().to_string();
+    assert!(refused.contains("optim.precision") && refused.contains("BF16"), "{refused}");
 }
 
 /// Asks for the end once a step is done.
