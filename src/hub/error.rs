@@ -28,7 +28,9 @@ pub enum HubError {
     Unusable { id: String, detail: String },
     #[error("{url}: unexpected answer: {detail}. Check HF_ENDPOINT and proxies, or try later")]
     Answer { url: String, detail: String },
-    #[error("{url}: {detail}. Check the connection, HF_ENDPOINT and proxies (HTTPS_PROXY, NO_PROXY), or try later")]
+    #[error(
+        "{url}: {detail}. Check the connection, HF_ENDPOINT and proxies (HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE), or try later"
+    )]
     Network { url: String, detail: String },
     #[error(
         "{id}: {file} was interrupted at {have} of {size} bytes: {detail}. What arrived is kept: the same command goes on from there"
