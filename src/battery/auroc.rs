@@ -148,7 +148,11 @@ pub fn figure(study: &[StudyLayers], probed: &[Probed], strata: &[usize], groups
     arms.dedup();
     let panel = |arm: Arm| {
         let of = || study.iter().zip(probed).filter(move |(s, _)| s.arm == arm);
-        let line = |s: &StudyLayers| s.layers.iter().enumerate().map(|(l, f)| (l as f64, f.auroc)).collect();
+        // What is undefined is left out.
+        let line = |s: &StudyLayers| {
+            let points = s.layers.iter().enumerate().map(|(l, f)| (l as f64, f.auroc));
+            points.filter(|p| p.1.is_finite()).collect()
+        };
         // Where it is undefined (one class, nothing to exchange) there is no band.
         let drawn: Vec<(f64, f64)> = exchange
             .iter()
@@ -236,7 +240,7 @@ mod tests {
     fn one_length_has_no_auroc_and_no_band() {
         let same = Probed { first_tokens: vec![7.0; 40], ..probed(Arm::Value, 40, 3, 2, 1.0) };
         let panels = drawn(&[same]);
-        assert!(panels[0].null.is_none() && panels[0].series[0].points.iter().all(|p| p.1.is_nan()));
+        assert!(panels[0].null.is_none() && panels[0].series[0].points.is_empty());
     }
 
     /// `cargo test --release --lib auroc::tests::cost -- --ignored --nocapture`

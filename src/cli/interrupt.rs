@@ -1,5 +1,7 @@
 //! Ctrl-C: the first lets the work in hand finish and be saved, the second ends the program at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -12,10 +14,9 @@ pub const STOPPED: u8 = 130;
 
 /// From now on SIGINT and SIGTERM set the flag that is returned. Only for commands that look at it.
 pub fn install() -> std::io::Result<Interrupt> {
-    let interrupt = Interrupt::default();
+    let (interrupt, at_once) = (Interrupt::default(), Arc::new(AtomicBool::new(false)));
     for signal in [SIGINT, SIGTERM] {
-        // In this order: the first signal finds the flag unset, the second finds it set.
-        register_conditional_shutdown(signal, i32::from(STOPPED), interrupt.flag())?;
+        register_conditional_shutdown(signal, i32::from(STOPPED), at_once.clone())?;
         register(signal, interrupt.flag())?;
     }
     let asked = interrupt.clone();
@@ -25,6 +26,9 @@ pub fn install() -> std::io::Result<Interrupt> {
             std::thread::sleep(Duration::from_millis(100));
         }
         eprintln!("stopping after the step in hand, which is saved; Ctrl-C again ends at once");
+        // One wish may come as two signals, to the process and to its group, as from `timeout`.
+        std::thread::sleep(Duration::from_millis(500));
+        at_once.store(true, Ordering::Release);
     });
     Ok(interrupt)
 }

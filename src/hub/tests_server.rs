@@ -163,7 +163,8 @@ fn answer_hub(
     log: &Mutex<Vec<Seen>>,
     store: u16,
 ) {
-    let mood = mood.lock().unwrap();
+    // Held over the answer: who has the answer finds it in the log.
+    let (mood, mut log) = (mood.lock().unwrap(), log.lock().unwrap());
     let words: Vec<String> = request.line.split(' ').map(String::from).collect();
     let (head, path) = (words[0] == "HEAD", words[1].as_str());
     let refuse = |stream: &mut TcpStream, status: &str, code: &str| {
@@ -202,7 +203,7 @@ fn answer_hub(
         refuse(stream, "401 Unauthorized", "RepoNotFound")
     };
     request.sent = sent;
-    log.lock().unwrap().push(request);
+    log.push(request);
 }
 
 fn info(files: &Files, terse: bool) -> serde_json::Value {
@@ -234,7 +235,7 @@ fn answer_storage(
     mood: &Mutex<Mood>,
     log: &Mutex<Vec<Seen>>,
 ) {
-    let mut mood = mood.lock().unwrap();
+    let (mut mood, mut log) = (mood.lock().unwrap(), log.lock().unwrap());
     let name = request.line.split(['/', '?']).nth(1).unwrap();
     let mut bytes = files[name].clone();
     if mood.corrupt {
@@ -249,5 +250,5 @@ fn answer_storage(
     };
     let cut = mood.cuts.pop_front().unwrap_or(body.len()).min(body.len());
     request.sent = send(stream, status, &headers, &body[..cut]);
-    log.lock().unwrap().push(request);
+    log.push(request);
 }

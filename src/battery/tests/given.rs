@@ -13,7 +13,7 @@ fn given_checkpoints_are_measured_like_trained_arms_and_never_mixed_with_them() 
     let dir = tempfile::tempdir().unwrap();
     let mut c = config(dir.path());
     (c.tests, c.sweep) = (vec![1, 2, 3], None);
-    c.arms.truncate(2);
+    c.arms.truncate(3);
     model(&dir.path().join("model"), &c);
     let o = Cpu::<f32>::new();
     let (trained, measured) = (dir.path().join("trained"), dir.path().join("measured"));
@@ -21,7 +21,10 @@ fn given_checkpoints_are_measured_like_trained_arms_and_never_mixed_with_them() 
 
     let folder = |arm: Arm| trained.join("train").join(arm.name()).join("seed-42/final").to_string_lossy().into_owned();
     let mut g = c.clone();
-    g.checkpoint = [Arm::Control, Arm::Value].map(|arm| Given { arm, seed: 42, model: folder(arm) }).to_vec();
+    g.arms.truncate(2);
+    // The supervised arm stands for value: its weights move whatever a random model answers.
+    let of = |arm, from| Given { arm, seed: 42, model: folder(from) };
+    g.checkpoint = vec![of(Arm::Control, Arm::Control), of(Arm::Value, Arm::ValueSft)];
     // The settings of a training that does not take place play no part.
     g.run.max_steps = 7;
     let planned = plan(&o, &g, &measured, &mut Silent).unwrap();
@@ -30,10 +33,16 @@ fn given_checkpoints_are_measured_like_trained_arms_and_never_mixed_with_them() 
     assert_eq!(results.len(), 3);
     assert!(!measured.join("train").exists());
     for file in ["tests/01-generalisation/items.jsonl", "tests/02-monitoring/items.jsonl"] {
-        assert!(read(&trained.join(file)) == read(&measured.join(file)), "{file} differs");
+        let rows = |dir: &Path, arm: Arm| -> Vec<Row> {
+            let all = super::super::rows::read(&dir.join(file)).unwrap();
+            all.into_iter().filter(|r| r.arm == arm.name()).map(|r| Row { arm: String::new(), ..r }).collect()
+        };
+        let [control, value] = [Arm::Control, Arm::Value].map(|a| rows(&measured, a));
+        assert!(!value.is_empty() && value == rows(&trained, Arm::ValueSft), "{file} differs");
+        assert!(control == rows(&trained, Arm::Control) && value != rows(&trained, Arm::Base), "{file}");
     }
     let manifest: Manifest = serde_json::from_slice(&read(&measured.join("manifest.json"))).unwrap();
-    let hash = Source::open(&folder(Arm::Value)).unwrap().sha256().unwrap();
+    let hash = Source::open(&folder(Arm::ValueSft)).unwrap().sha256().unwrap();
     assert_eq!(manifest.hashes["checkpoint value seed 42"], hash);
     assert!(results[0].health.iter().any(|h| h.name == "training of value, seed 42" && h.detail.contains("given")));
     let page = String::from_utf8(read(&crate::report::write(&measured).unwrap())).unwrap();
@@ -45,12 +54,14 @@ fn given_checkpoints_are_measured_like_trained_arms_and_never_mixed_with_them() 
     // Other weights, the same arm trained here, or a trained arm replaced: each another run.
     let before = (read(&measured.join("manifest.json")), read(&measured.join("config.toml")));
     let mut other = g.clone();
-    other.checkpoint[1].model = folder(Arm::Control);
+    other.checkpoint[1].model = folder(Arm::Value);
     let refused = run(&o, &other, &measured, &mut Silent).unwrap_err().to_string();
     assert!(refused.contains("another checkpoint value seed 42"), "{refused}");
-    let refused = run(&o, &c, &measured, &mut Silent).unwrap_err().to_string();
+    let here = BatteryConfig { arms: g.arms.clone(), ..c.clone() };
+    let refused = run(&o, &here, &measured, &mut Silent).unwrap_err().to_string();
     assert!(refused.contains("cell `train control seed 42` was made under another"), "{refused}");
-    let refused = run(&o, &g, &trained, &mut Silent).unwrap_err().to_string();
+    let here = BatteryConfig { arms: c.arms.clone(), ..g.clone() };
+    let refused = run(&o, &here, &trained, &mut Silent).unwrap_err().to_string();
     assert!(refused.contains("cell `train control seed 42` was made under another"), "{refused}");
     assert!(before == (read(&measured.join("manifest.json")), read(&measured.join("config.toml"))));
 
