@@ -11,6 +11,7 @@ mod head;
 mod kill;
 mod lint;
 mod matmul;
+mod memory;
 mod model;
 mod norm;
 mod optim;

@@ -303,10 +303,11 @@ impl<O: Ops> Lab<'_, O> {
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
         } else {
             let env = TaskEnvironment::over(&self.domain, &self.chat, self.entries(phase))?;
+            let base = if phase.anchor() == Anchor::Base { Some(self.base()?) } else { None };
             let anchor = match phase.anchor() {
                 Anchor::None => None,
-                Anchor::Base => Some(self.base()?),
-                Anchor::Start => Some(self.model(arm, seed)?),
+                Anchor::Base => base.as_ref(),
+                Anchor::Start => Some(&start),
             };
             let config = GrpoConfig {
                 prompts_per_step: c.prompts_per_step,
@@ -317,7 +318,7 @@ impl<O: Ops> Lab<'_, O> {
                 seed,
                 ..self.config.grpo.clone()
             };
-            let inner = Grpo { config, env: &env, anchor: anchor.as_ref() };
+            let inner = Grpo { config, env: &env, anchor };
             let mut objective = WithChecks { inner, every, check: &check };
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
         };

@@ -260,7 +260,8 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
         rows: Vec::new(),
     };
     let mut followed = Table {
-        title: "Probe of short against long greedy answers along the attack: AUROC (the study's, which pools families)".into(),
+        title: "Probe of short against long greedy answers along the attack: AUROC (the study's, which pools families)"
+            .into(),
         columns: ["attack", "arm", "seed", "step", "fitted anew", "frozen at step 0"].map(String::from).to_vec(),
         rows: Vec::new(),
     };

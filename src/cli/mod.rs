@@ -12,6 +12,7 @@ mod exchange;
 mod fetch;
 mod generate;
 mod interrupt;
+mod plan;
 mod pretrain;
 mod probe;
 mod report;
@@ -49,6 +50,8 @@ enum Command {
     Generate(generate::Args),
     /// Download a model ORG/NAME[@REVISION] from the Hugging Face hub into the local cache
     Fetch(fetch::Args),
+    /// Memory of a training on a GPU, by kind, and the settings that fit a card
+    Plan(plan::Args),
     /// Make a model from nothing on the synthetic corpus
     Pretrain(pretrain::Args),
     /// Train one arm of an experiment
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Verify(a) => verify::run(a),
         Command::Generate(a) => generate::run(a),
         Command::Fetch(a) => fetch::run(a),
+        Command::Plan(a) => plan::run(a),
         Command::Pretrain(a) => pretrain::run(a),
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),

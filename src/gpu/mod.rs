@@ -10,6 +10,7 @@ mod budget;
 mod caps;
 mod errors;
 mod memory;
+pub mod meter;
 mod ops;
 mod pool;
 mod submit;

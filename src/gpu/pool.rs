@@ -145,7 +145,7 @@ impl Pool {
 }
 
 /// Buffers come in four sizes per power of two, so that ragged batches meet buffers of earlier ones; at most a quarter is unused.
-fn size_class(bytes: u64) -> u64 {
+pub(super) fn size_class(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1u64 << (63 - bytes.leading_zeros() as u64)) / 4;
     bytes.div_ceil(step) * step

@@ -58,7 +58,7 @@ const DZ: &Kernel = &KERNELS[1];
 const DZ_INPLACE: &Kernel = &KERNELS[2];
 
 /// Logits are kept for the backward pass up to this many bytes.
-const KEEP_BYTES: usize = 64 << 20;
+pub(crate) const KEEP_BYTES: usize = 64 << 20;
 /// A chunk of logits has at most this many bytes.
 const CHUNK_BYTES: usize = 128 << 20;
 
@@ -82,7 +82,12 @@ fn check(
 
 /// Rows of logits per chunk; a function of the vocabulary and the device.
 fn chunk_rows(gpu: &Gpu, vocab: usize) -> usize {
-    (CHUNK_BYTES.min(gpu.caps().max_binding as usize) / (4 * vocab.max(1))).max(1)
+    rows_per_chunk(vocab, gpu.caps().max_binding)
+}
+
+/// The same from the largest binding, in bytes.
+pub(crate) fn rows_per_chunk(vocab: usize, max_binding: u64) -> usize {
+    (CHUNK_BYTES.min(max_binding as usize) / (4 * vocab.max(1))).max(1)
 }
 
 /// Per row of `z [M', V]`, which is row `first + i` of the outputs and targets.

@@ -174,6 +174,16 @@ pub fn nn_kernel(n: usize, k: usize, caps: &Caps) -> &'static Kernel {
     }
 }
 
+/// Slices, and rows at a time, whose partial sums a hardware device holds for `dx[m, k] = dy[m, n] w[n, k]`; one slice: none.
+pub(crate) fn split_part(m: usize, n: usize, k: usize, max_binding: u64) -> (usize, usize) {
+    if n < 2 * SLICE || n < 4 * k {
+        return (1, 0);
+    }
+    let slices = n.div_ceil(SLICE);
+    let fit = (max_binding / (4 * k * slices).max(1) as u64) as usize;
+    (slices, m.min(fit.max(1)))
+}
+
 /// The kernel that computes `dw[n, k] += dy[., n]^T x[., k]`.
 pub fn tn_kernel(n: usize) -> &'static Kernel {
     if n.is_multiple_of(4) { TN } else { TN_ANY }

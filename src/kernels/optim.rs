@@ -77,7 +77,7 @@ const ADAMW_BF16: &Kernel = &KERNELS[3];
 const MOVED: u64 = 7;
 
 /// Elements per block; part of the definition of the sums.
-const BLOCK: usize = 2048;
+pub(crate) const BLOCK: usize = 2048;
 
 /// A window of a flat tensor and its blocks.
 struct Piece {

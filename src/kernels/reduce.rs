@@ -74,7 +74,7 @@ pub static KERNELS: &[Kernel] = &[Kernel {
 }];
 
 /// Rows per block of a sum over rows; part of the definition of the result.
-pub(super) const ROW_BLOCK: usize = 64;
+pub(crate) const ROW_BLOCK: usize = 64;
 
 /// Invocations per workgroup of [`unit_variants`].
 pub(super) const UNIT_GROUP: usize = 256;

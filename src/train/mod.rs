@@ -7,6 +7,7 @@ pub mod golden;
 pub mod grpo;
 pub mod log;
 pub mod loss;
+pub mod memory;
 pub mod optim;
 pub mod run;
 pub mod sft;

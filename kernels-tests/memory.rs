@@ -1,0 +1,98 @@
+//! What a training is said to hold, against what the device counts.
+
+use std::path::Path;
+
+use probity::generate::Completion;
+use probity::gpu::{Gpu, GpuOptions, list_adapters};
+use probity::model::config::Sizes;
+use probity::model::params::Params;
+use probity::model::qwen2::{Qwen2, Recompute};
+use probity::ops::Ops;
+use probity::train::error::Result;
+use probity::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
+use probity::train::memory::{MAX_BINDING, Training, plan};
+use probity::train::optim::{OptimConfig, Optimizer, Precision};
+use probity::train::run::{Objective, State};
+
+/// Prompts of one length; nothing ends a completion.
+struct Flat(Vec<u32>);
+
+impl Environment for Flat {
+    fn len(&self) -> usize {
+        2
+    }
+    fn prompt(&self, _: usize) -> &[u32] {
+        &self.0
+    }
+    fn stop_ids(&self) -> &[u32] {
+        &[]
+    }
+    fn reward_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn rewards(&self, _: usize, group: &[Completion]) -> Result<Vec<Reward>> {
+        Ok((0..group.len()).map(|i| Reward { total: i as f64, parts: Vec::new() }).collect())
+    }
+    fn describe(&self, _: usize, _: &Completion) -> Result<(String, String)> {
+        Ok(Default::default())
+    }
+}
+
+#[test]
+fn plans_are_what_the_device_counts() {
+    // A large vocabulary, so that the head is cut in chunks, and blocks that are no multiple of anything.
+    let sizes = Sizes {
+        hidden_size: 60,
+        num_hidden_layers: 3,
+        num_attention_heads: 3,
+        num_key_value_heads: 1,
+        intermediate_size: 172,
+        vocab_size: 70_001,
+        rope_theta: 1e4,
+        max_position_embeddings: 256,
+    };
+    let config = sizes.config(Path::new("test")).unwrap();
+    for adapter in list_adapters() {
+        for (precision, recompute, micro_batch_tokens) in [
+            (Precision::F32, Recompute::None, 4096),
+            (Precision::Bf16, Recompute::None, 4096),
+            (Precision::Bf16, Recompute::Mlp, 200),
+            (Precision::Bf16, Recompute::Layer, 4096),
+        ] {
+            // Hardware's variants and WebGPU's limits: what plans assume.
+            let options = GpuOptions { max_binding: None, checked_shaders: false, ..GpuOptions::poor() };
+            let o = Gpu::open(&adapter, &options).unwrap();
+            let grpo = GrpoConfig {
+                prompts_per_step: 2,
+                num_generations: 8,
+                max_completion_length: 28,
+                beta: 0.1,
+                micro_batch_tokens,
+                recompute,
+                ..GrpoConfig::default()
+            };
+            let optim = OptimConfig { precision, ..OptimConfig::default() };
+            let prompt = 37;
+            let model = || {
+                let params = Params::build(&config, |s| match precision {
+                    Precision::Bf16 if !s.vector => o.zeros_bf16(s.rows, s.cols),
+                    _ => Ops::zeros(&o, s.rows, s.cols),
+                });
+                Qwen2::new(&o, config.clone(), params.unwrap(), prompt + 28).unwrap()
+            };
+            let (trained, anchor) = (model(), model());
+            let grads = trained.zeros_like(&o).unwrap();
+            let optimizer = Optimizer::new(&o, &trained, optim.clone()).unwrap();
+            let mut state = State { model: trained, optimizer, grads };
+            let env = Flat(vec![7; prompt]);
+            Grpo { config: grpo.clone(), env: &env, anchor: Some(&anchor) }.step(&o, &mut state, 0, 4).unwrap();
+            let t = Training { model: &config, grpo: &grpo, optim: &optim, prompt, frozen: 1 };
+            let said = plan(&t, MAX_BINDING).unwrap();
+            let (want, got) = (o.peak_bytes() as f64, said.peak() as f64);
+            assert!(
+                (got / want - 1.0).abs() < 0.05,
+                "{precision:?} {recompute:?} {micro_batch_tokens}: {got} planned, {want} held: {said:?}"
+            );
+        }
+    }
+}
