@@ -5,7 +5,7 @@ use super::record::Effect;
 use super::rows::Paired;
 use crate::stats::{
     BootstrapInterval, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, hierarchical_bootstrap, sign_flip,
-    t_interval, tost_cluster_mean, tost_one_sample,
+    over_seeds_and_prompts, tost_cluster_mean, tost_one_sample,
 };
 
 /// Settings of the statistics, copied into the run.
@@ -67,7 +67,9 @@ pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>)
     let r: StatResult = if d.n_seeds > 1 {
         hierarchical_bootstrap(&d.values, &d.seeds, &d.clusters, PromptDraw::Crossed, true, &opts)?
     } else {
-        cluster_bootstrap_mean(&d.values, &d.clusters, BootstrapInterval::Bca, &opts)?
+        // Studentised covers what it says with fewer prompts than BCa; where prompts hardly vary it is undefined.
+        cluster_bootstrap_mean(&d.values, &d.clusters, BootstrapInterval::Studentised, &opts)
+            .or_else(|_| cluster_bootstrap_mean(&d.values, &d.clusters, BootstrapInterval::Bca, &opts))?
     };
     let estimate = r.estimate.unwrap_or(f64::NAN);
     let ci = r.ci;
@@ -75,16 +77,18 @@ pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>)
     let mut method = r.method;
     if d.n_seeds > 1
         && d.n_seeds < SEEDS_TO_RESAMPLE
-        && let Some(t) = t_interval(&d.seed_means(), c.level).ok().and_then(|t| t.ci)
+        && let Some(t) = over_seeds_and_prompts(&d.values, &d.seeds, &d.clusters, &opts).ok().and_then(|t| t.ci)
     {
         (low, high) = (low.min(t.low), high.max(t.high));
-        method = format!("{method}, or t over {} seeds where that is wider", d.n_seeds);
+        method = format!("{method}, or t over {} seeds and the prompts where that is wider", d.n_seeds);
+    } else if !r.notes.is_empty() {
+        method = format!("{method} ({})", r.notes.join("; "));
     }
     Ok(Effect { name: name.into(), estimate, low, high, level: c.level, method, margin })
 }
 
 /// Two-sided sign-flip permutation p over canonical prompts, and the smallest p the design can give. The design is the number of
-/// prompts: pairs that happen to be equal do not make it smaller. With several seeds the larger of that p and of the t test over
+/// prompts: pairs that happen to be equal do not make it smaller. With several seeds the p over seeds and prompts together (the larger of both, and of
 /// the per-seed effects: a seed moves all prompts together, which flips of prompts cannot see.
 pub fn permutation_p(d: &Paired, c: &StatisticsConfig) -> Result<(f64, f64)> {
     let r = sign_flip(&d.values, &d.clusters, &c.resampling())?;
@@ -92,9 +96,10 @@ pub fn permutation_p(d: &Paired, c: &StatisticsConfig) -> Result<(f64, f64)> {
     let mut p = r.p.unwrap_or(1.0);
     // Per-seed effects that are all equal carry no variation to test against.
     if d.n_seeds > 1
-        && let Some(over_seeds) = t_interval(&d.seed_means(), c.level).ok().and_then(|t| t.p)
+        && let Some(both) =
+            over_seeds_and_prompts(&d.values, &d.seeds, &d.clusters, &c.resampling()).ok().and_then(|t| t.p)
     {
-        p = p.max(over_seeds);
+        p = p.max(both);
     }
     Ok((p, patterns.max(least_p(c))))
 }
