@@ -74,10 +74,10 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     }
     let came = match done.downloaded {
         0 => "all of it was in the cache".to_string(),
-        n => format!("{} downloaded", size_text(n)),
+        n => format!("{} downloaded and checked against the hub's hashes", size_text(n)),
     };
     super::print(&format!(
-        "{}: {} files, {} ({came}), checked against the hub's hashes\nFolder: {}\nTo pin this commit: {}@{}\n",
+        "{}: {} files, {} ({came})\nFolder: {}\nTo pin this commit: {}@{}\n",
         plan.id,
         plan.files.len(),
         size_text(plan.bytes()),
