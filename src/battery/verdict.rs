@@ -4,8 +4,8 @@ use super::error::Result;
 use super::record::Effect;
 use super::rows::Paired;
 use crate::stats::{
-    BootstrapInterval, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, hierarchical_bootstrap, sign_flip,
-    over_seeds_and_prompts, tost_cluster_mean, tost_one_sample,
+    BootstrapInterval, PromptDraw, Resampling, StatResult, cluster_bootstrap_mean, hierarchical_bootstrap,
+    over_seeds_and_prompts, sign_flip, tost_cluster_mean, tost_one_sample,
 };
 
 /// Settings of the statistics, copied into the run.
@@ -55,7 +55,7 @@ impl Paired {
 }
 
 /// Mean paired difference with a bootstrap interval over canonical prompts (and seeds, when there are several: with fewer than ten
-/// the wider of that and of t over the per-seed effects, since a bootstrap over 3 seeds covers 83 %).
+/// the wider of that and of t over seeds and prompts, since a bootstrap over 3 seeds covers 75 to 83 %).
 pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>) -> Result<Effect> {
     let opts = c.resampling();
     // Identical answers in every pair: the estimate is exact and no resampling scheme has anything to draw from.
@@ -88,8 +88,8 @@ pub fn effect(name: &str, d: &Paired, c: &StatisticsConfig, margin: Option<f64>)
 }
 
 /// Two-sided sign-flip permutation p over canonical prompts, and the smallest p the design can give. The design is the number of
-/// prompts: pairs that happen to be equal do not make it smaller. With several seeds the p over seeds and prompts together (the larger of both, and of
-/// the per-seed effects: a seed moves all prompts together, which flips of prompts cannot see.
+/// prompts: pairs that happen to be equal do not make it smaller. With several seeds the p over seeds and prompts together: a seed
+/// moves all prompts alike, which flips of prompts cannot see.
 pub fn permutation_p(d: &Paired, c: &StatisticsConfig) -> Result<(f64, f64)> {
     let r = sign_flip(&d.values, &d.clusters, &c.resampling())?;
     let patterns = 0.5f64.powi(d.n_prompts.saturating_sub(1).try_into().unwrap_or(i32::MAX));
