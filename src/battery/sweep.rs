@@ -97,6 +97,13 @@ pub struct SweepResult {
     pub key: String,
 }
 
+impl SweepResult {
+    /// Title of a report that has nothing else.
+    pub fn heading(&self) -> String {
+        "No verdict: a sweep over the weight of the value term".to_string()
+    }
+}
+
 impl<O: Ops> Lab<'_, O> {
     pub fn doses(&self) -> Vec<Dose> {
         let sweep = self.config.sweep.iter();

@@ -140,7 +140,7 @@ fn answer(run: &Run) -> String {
     let outcomes: Vec<Outcome> = run.tests.iter().filter_map(|t| Some(t.result.as_ref()?.verdict.outcome)).collect();
     let n = outcomes.len();
     if let (true, Some(s)) = (run.tests.is_empty(), &run.sweep) {
-        return s.summary.trim_end_matches('.').to_string();
+        return s.heading();
     }
     let count = |o: Outcome| outcomes.iter().filter(|x| **x == o).count();
     let (s, r) = (count(Outcome::Supports), count(Outcome::Refutes));
