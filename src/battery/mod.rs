@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod arms;
+pub mod attack_probes;
 pub mod attractors;
 pub mod auroc;
 pub mod config;
