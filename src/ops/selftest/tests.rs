@@ -25,6 +25,7 @@ const NOT_ARITHMETIC: &[&str] = &[
     "upload_bf16",
     "upload_index",
     "zeros",
+    "zeros_bf16",
     "read",
     "read_index",
     "write",
