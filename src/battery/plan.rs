@@ -16,10 +16,10 @@ use super::{test02_monitoring, test04_counter, test05_anchors, test06_steering, 
 use crate::domain::{Domain, Split};
 use crate::generate::{GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
-use crate::model::params::specs;
 use crate::ops::{Ops, Sampling};
 use crate::stats::{Design, smallest_p};
 use crate::train::accumulate::{Example, accumulate, score, zero};
+use crate::train::memory::{self, Training};
 
 /// Random directions from which on a direction's rank among them is its p.
 const RANKED: usize = 199;
@@ -51,7 +51,8 @@ pub struct PlannedTest {
 pub struct Plan {
     pub cells: Vec<PlannedCell>,
     pub tests: Vec<PlannedTest>,
-    /// Device memory at the widest moment: weights, gradients, moments, anchor, start model, activations.
+    /// Device memory at the widest moment of a training ([`memory::plan`]): weights, gradients, moments, anchor, start model,
+    /// activations, staging.
     pub memory_bytes: u64,
     pub seconds: f64,
 }
@@ -200,7 +201,7 @@ impl<O: Ops> Lab<'_, O> {
             })
             .collect();
         let seconds = cells.iter().map(|c| c.seconds).sum();
-        Ok(Plan { cells, tests: self.planned_tests()?, memory_bytes: self.memory(), seconds })
+        Ok(Plan { cells, tests: self.planned_tests()?, memory_bytes: self.memory()?, seconds })
     }
 
     /// Tests that are asked for, and those whose rows they rest on.
@@ -282,17 +283,19 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// Bytes at the widest moment of a training: see [`Plan::memory_bytes`].
-    fn memory(&self) -> u64 {
-        let m = &self.source.checkpoint.config;
-        let weights: usize = specs(m).iter().map(|s| s.rows * s.cols).sum();
-        let width = m.num_attention_heads * m.head_dim;
-        let kv = m.num_key_value_heads * m.head_dim;
-        // Stream, two norms, q, k, v, attention, gate, up, product: what a block keeps for its backward.
-        let per_token = m.num_hidden_layers * (4 * m.hidden_size + 2 * width + 2 * kv + 3 * m.intermediate_size);
-        let c = &self.config.grpo;
-        let cache = c.rollout_batch * self.positions * 2 * kv * m.num_hidden_layers;
-        // Weights, gradients, two moments, the anchor and the start model.
-        4 * (6 * weights + (c.micro_batch_tokens * per_token).max(cache)) as u64
+    fn memory(&self) -> Result<u64> {
+        let c = self.config;
+        let limit = c.evaluate.max_new_tokens.max(c.grpo.max_completion_length);
+        // A phase of tests 4 to 7 holds its start model beside the anchor.
+        let phases = c.tests.iter().any(|t| (4..=7).contains(t));
+        let training = Training {
+            model: &self.source.checkpoint.config,
+            grpo: &c.grpo,
+            optim: &c.optim,
+            prompt: self.positions.saturating_sub(limit),
+            frozen: 1 + usize::from(phases),
+        };
+        Ok(memory::plan(&training, memory::MAX_BINDING)?.total())
     }
 
     /// Speed of training, scoring and decoding, measured on work of the size that a step has.
