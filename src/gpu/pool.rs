@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Free buffers are kept up to this many bytes, or as many as are in use, whichever is more.
+/// Free buffers are kept up to this many bytes, or an eighth of what is in use, whichever is more: a card that is nearly full has no
+/// room for more.
 const KEEP_FREE: u64 = 256 << 20;
 
 /// Buffers that belong to no tensor at the moment.
@@ -112,7 +113,7 @@ impl Pool {
         shelves.used_bytes -= class;
         shelves.free_bytes += class;
         shelves.free.entry(class).or_default().push((buffer, epoch));
-        let keep = KEEP_FREE.max(shelves.used_bytes);
+        let keep = KEEP_FREE.max(shelves.used_bytes / 8);
         if shelves.free_bytes > keep {
             drop(shelves);
             self.trim(keep / 2);
@@ -144,8 +145,13 @@ impl Pool {
     }
 }
 
-/// Buffers come in four sizes per power of two, so that ragged batches meet buffers of earlier ones; at most a quarter is unused.
+/// Small buffers come in four sizes per power of two, so that ragged batches meet buffers of earlier ones; at most a quarter is unused.
+/// Large ones, weights above all, are as large as they need to be, to a megabyte.
 pub(super) fn size_class(bytes: u64) -> u64 {
+    const LARGE: u64 = 16 << 20;
+    if bytes > LARGE {
+        return bytes.next_multiple_of(1 << 20);
+    }
     let bytes = bytes.max(256);
     let step = (1u64 << (63 - bytes.leading_zeros() as u64)) / 4;
     bytes.div_ceil(step) * step
@@ -162,6 +168,7 @@ mod tests {
             assert!(class >= bytes && class.is_multiple_of(16), "{bytes} -> {class}");
             assert!(class <= 256 || class * 4 <= bytes * 5 + 3, "{bytes} -> {class}");
             assert_eq!(size_class(class), class);
+            assert!(bytes <= 16 << 20 || class - bytes < 1 << 20, "{bytes} -> {class}");
         }
     }
 }
