@@ -81,12 +81,12 @@ pub fn paragraphs(run: &Run) -> Vec<String> {
         }
         out.push(text);
     }
-    let p = run.tests.iter().filter_map(|t| t.result.as_ref()?.verdict.p).count();
+    let p = run.tests.iter().filter(|t| t.result.is_some()).count();
     if p > 0 {
         out.push(format!(
-            "Each test has one primary p-value; Holm's step-down adjustment is over {} of this battery. An outcome follows \
+            "Each test has one primary p-value; Holm's step-down adjustment is over {} of this battery, one without a p counting as 1. An outcome follows \
              from a rule fixed before the run. Intervals are not adjusted.",
-            number::plural(p, "primary p-value", "primary p-values")
+            number::plural(p, "test", "tests")
         ));
     }
     out

@@ -73,12 +73,12 @@ pub fn html(run: &Run, files: &mut Files) -> String {
         .map(|(n, name)| format!("{n} {name}"))
         .collect();
     out.push_str("<p class=\"note\">");
-    let m = run.tests.iter().filter_map(|t| t.result.as_ref()?.verdict.p).count();
+    let m = run.tests.iter().filter(|t| t.result.is_some()).count();
     if m > 0 {
         out.push_str(&format!(
-            "Holm p: adjusted over {} of this run. In the small plots the line is zero and the shade the equivalence margin. \
+            "Holm p: adjusted over {} of this run; a test without a p counts as 1. In the small plots the line is zero and the shade the equivalence margin. \
              Prompts are distinct canonical texts. ",
-            number::plural(m, "primary p-value", "primary p-values")
+            number::plural(m, "test", "tests")
         ));
     }
     if !absent.is_empty() {
