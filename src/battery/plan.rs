@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::arms::state;
-use super::config::{Anchor, Arm};
+use super::config::{Anchor, Arm, BatteryConfig};
 use super::environment::{Speech, neutral};
 use super::error::Result;
 use super::lab::Lab;
@@ -15,6 +15,7 @@ use super::rules::Rules;
 use super::{test02_monitoring, test04_counter, test05_anchors, test06_steering, test07_cue};
 use crate::domain::{Domain, Split};
 use crate::generate::{GenerateConfig, Request, generate};
+use crate::model::config::ModelConfig;
 use crate::model::hooks::HookSet;
 use crate::ops::{Ops, Sampling};
 use crate::stats::{Design, smallest_p};
@@ -75,6 +76,20 @@ struct Tokens {
 impl Rates {
     fn seconds(&self, t: Tokens) -> f64 {
         t.train / self.train + t.score / self.score + t.decode / self.decode
+    }
+}
+
+/// The training of an experiment that holds most, where no sequence is longer than `positions`.
+pub fn widest<'a>(c: &'a BatteryConfig, model: &'a ModelConfig, positions: usize) -> Training<'a> {
+    let limit = c.evaluate.max_new_tokens.max(c.grpo.max_completion_length);
+    // A phase of tests 4 to 7 holds its start model beside the anchor.
+    let phases = c.tests.iter().any(|t| (4..=7).contains(t));
+    Training {
+        model,
+        grpo: &c.grpo,
+        optim: &c.optim,
+        prompt: positions.saturating_sub(limit),
+        frozen: 1 + usize::from(phases),
     }
 }
 
@@ -284,17 +299,7 @@ impl<O: Ops> Lab<'_, O> {
 
     /// Bytes at the widest moment of a training: see [`Plan::memory_bytes`].
     fn memory(&self) -> Result<u64> {
-        let c = self.config;
-        let limit = c.evaluate.max_new_tokens.max(c.grpo.max_completion_length);
-        // A phase of tests 4 to 7 holds its start model beside the anchor.
-        let phases = c.tests.iter().any(|t| (4..=7).contains(t));
-        let training = Training {
-            model: &self.source.checkpoint.config,
-            grpo: &c.grpo,
-            optim: &c.optim,
-            prompt: self.positions.saturating_sub(limit),
-            frozen: 1 + usize::from(phases),
-        };
+        let training = widest(self.config, &self.source.checkpoint.config, self.positions);
         Ok(memory::plan(&training, memory::MAX_BINDING)?.total())
     }
 

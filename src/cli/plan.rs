@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::battery::{read_config, text_table};
 use crate::battery::lab::{domain_of, longest};
+use crate::battery::plan::widest;
 use crate::battery::record::{Cell, Table};
 use crate::generate::source::Source;
 use crate::model::qwen2::Recompute;
@@ -56,9 +57,10 @@ fn settings(asked: &GrpoConfig) -> Vec<(Recompute, usize)> {
     let mut all = Vec::new();
     for recompute in [Recompute::None, Recompute::Mlp, Recompute::Layer] {
         let mut tokens = asked.micro_batch_tokens;
-        while tokens >= 256 {
-            all.push((recompute, tokens));
+        all.push((recompute, tokens));
+        while tokens >= 512 {
             tokens /= 2;
+            all.push((recompute, tokens));
         }
     }
     all
@@ -74,14 +76,8 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let source = Source::open(&config.model)?;
     let chat = source.tokenizer()?;
     let positions = longest(&domain_of(&config)?, &chat, &config)?;
-    let limit = config.grpo.max_completion_length.max(config.evaluate.max_new_tokens);
-    let prompt = positions.saturating_sub(limit);
-    // A phase of tests 4 to 7 holds its start model, and another anchor where that is the base model.
-    let phases = config.tests.iter().any(|t| (4..=7).contains(t));
-    let frozen = 1 + usize::from(phases);
-    let of = |grpo: &GrpoConfig, optim: &OptimConfig| {
-        plan(&Training { model: &source.checkpoint.config, grpo, optim, prompt, frozen }, MAX_BINDING)
-    };
+    let training = widest(&config, &source.checkpoint.config, positions);
+    let of = |grpo: &GrpoConfig, optim: &OptimConfig| plan(&Training { grpo, optim, ..training.clone() }, MAX_BINDING);
     let asked = of(&config.grpo, &config.optim)?;
     let mut picked: Option<(Precision, Recompute, usize, MemoryPlan)> = None;
     'search: for precision in [config.optim.precision, Precision::Bf16] {
@@ -124,9 +120,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     }
     let Some((precision, recompute, tokens, p)) = picked else {
         super::print(&format!(
-            "No setting fits {:.2} GiB: weights, gradients and moments alone take {:.2} GiB in bf16. Use a smaller model, fewer or shorter completions, or --device cpu.\n",
+            "No setting fits {:.2} GiB: weights, gradients, moments and frozen models alone take {:.2} GiB in bf16. Use a smaller model, fewer or shorter completions, or --device cpu.\n",
             gib(args.vram),
-            gib(of(&config.grpo, &OptimConfig { precision: Precision::Bf16, ..config.optim.clone() })?.peak())
+            gib(of(&config.grpo, &OptimConfig { precision: Precision::Bf16, ..config.optim.clone() })?.throughout())
         ));
         return Ok(1);
     };

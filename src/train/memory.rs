@@ -52,8 +52,12 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// Bytes of tensors at the widest moment: what [`Gpu::peak_bytes`](crate::gpu::Gpu::peak_bytes) will say.
     pub fn peak(&self) -> u64 {
-        let held = self.weights + self.gradients + self.moments + self.frozen;
-        held + self.rollout.max(self.scoring).max(self.training)
+        self.throughout() + self.rollout.max(self.scoring).max(self.training)
+    }
+
+    /// Held from the first step to the last.
+    pub fn throughout(&self) -> u64 {
+        self.weights + self.gradients + self.moments + self.frozen
     }
 
     /// With staging buffers.
