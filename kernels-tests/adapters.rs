@@ -34,10 +34,12 @@ pub fn for_each_gpu(test: impl Fn(&Gpu)) {
     }
 }
 
-/// Panics unless every element of `got` is within `bound` of `want`, relative to the largest magnitude of `want`.
+/// Panics unless every element of `got` is within `bound` of `want`, relative to the largest magnitude of `want`; where all of it
+/// should be zero (log-probabilities over one class), `bound` is absolute: the terms are about one.
 pub fn compare(what: &str, got: &[f32], want: &[f64], bound: f64) {
     assert_eq!(got.len(), want.len(), "{what}: number of elements");
-    let scale = want.iter().fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    let largest = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let scale = if largest > 0.0 { largest } else { 1.0 };
     let error = |i: usize| if got[i].is_finite() { (got[i] as f64 - want[i]).abs() / scale } else { f64::INFINITY };
     if let Some(worst) = (0..got.len()).max_by(|&a, &b| error(a).total_cmp(&error(b))) {
         assert!(

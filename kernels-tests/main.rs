@@ -10,6 +10,7 @@ mod embed;
 mod head;
 mod kill;
 mod lint;
+mod lora;
 mod matmul;
 mod memory;
 mod model;

@@ -10,7 +10,7 @@ use probity::model::qwen2::{Qwen2, Recompute};
 use probity::ops::Ops;
 use probity::train::error::Result;
 use probity::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
-use probity::train::memory::{MAX_BINDING, Training, plan};
+use probity::train::memory::{MAX_BINDING, MAX_BUFFER, Training, plan};
 use probity::train::optim::{OptimConfig, Optimizer, Precision};
 use probity::train::run::{Objective, State};
 
@@ -85,8 +85,16 @@ fn plans_are_what_the_device_counts() {
             let mut state = State { model: trained, optimizer, grads };
             let env = Flat(vec![7; prompt]);
             Grpo { config: grpo.clone(), env: &env, anchor: Some(&anchor) }.step(&o, &mut state, 0, 4).unwrap();
-            let t = Training { model: &config, grpo: &grpo, optim: &optim, prompt, frozen: 1 };
-            let said = plan(&t, MAX_BINDING).unwrap();
+            let t = Training {
+                model: &config,
+                grpo: &grpo,
+                optim: &optim,
+                lora: None,
+                prompt,
+                frozen: true,
+                evaluate: None,
+            };
+            let said = plan(&t, MAX_BINDING, MAX_BUFFER).unwrap();
             let (want, got) = (o.peak_bytes() as f64, said.peak() as f64);
             assert!(
                 (got / want - 1.0).abs() < 0.05,

@@ -9,7 +9,6 @@ use probity::gpu::{Gpu, GpuOptions, list_adapters};
 use probity::model::batch::Batch;
 use probity::model::golden::{Bounds, Golden};
 use probity::model::hooks::{Action, Hook, HookSet};
-use probity::model::params::Params;
 use probity::model::qwen2::{Qwen2, Recompute};
 use probity::ops::checked::Checked;
 use probity::ops::{Ops, Sampling};
@@ -21,7 +20,7 @@ use crate::adapters::for_each_gpu;
 
 const MODELS: [&str; 2] = ["tied", "untied"];
 
-fn folder(name: &str) -> String {
+pub fn folder(name: &str) -> String {
     format!("{}/kernels-tests/golden/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -238,7 +237,7 @@ fn gpu_and_cpu_side_by_side_agree() {
             Example::completion(&[5, 9, 300], &[7, 4]),
             Example::completion(&[5, 9, 300], &[2, 17, 6]),
         ];
-        let mut grads: Params<_> = model.zeros_like(&checked).unwrap();
+        let mut grads = model.zeros_like(&checked).unwrap();
         let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
         accumulate(&checked, &model, &examples, 1.0, micro, &mut grads, |_, _, d| d.fill(-0.25)).unwrap();
     }

@@ -3,6 +3,7 @@
 
     cargo build --release
     python scripts/bench_peers.py [--probity target/release/probity] [--device cpu] [--shape tiny] [--rounds 3] [--json OUT]
+    python scripts/bench_peers.py --device auto --cuda --shape q05b         # the same card under CUDA; peers in bf16
 
 Needs torch, transformers, trl, datasets. Every round measures each peer and then Probity, so that a slow spell of the machine
 hits both; the table shows medians over rounds. A ratio above 1 means that Probity is faster.
@@ -14,10 +15,14 @@ import os
 import random
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
-os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="", WANDB_DISABLED="true")
+CUDA = "--cuda" in sys.argv
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", WANDB_DISABLED="true")
+if not CUDA:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import torch  # noqa: E402
 from transformers import Qwen2Config, Qwen2ForCausalLM, TrainerCallback  # noqa: E402
@@ -27,13 +32,26 @@ SHAPES = {
                  intermediate_size=352, vocab_size=512),
     "small": dict(hidden_size=256, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=2,
                   intermediate_size=704, vocab_size=4096),
+    "q05b": dict(hidden_size=896, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
+                 intermediate_size=4864, vocab_size=151936),
 }
+DEVICE = "cuda" if CUDA else "cpu"
 
 
 def model(shape):
     rope = {"rope_type": "default", "rope_theta": 1e6}
     return Qwen2ForCausalLM(Qwen2Config(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope, bos_token_id=1,
-                                        eos_token_id=2, pad_token_id=0, max_position_embeddings=1024, **SHAPES[shape]))
+                                        eos_token_id=2, pad_token_id=0, max_position_embeddings=1024, **SHAPES[shape])
+                            ).to(DEVICE, torch.bfloat16 if CUDA else torch.float32)
+
+
+def tokens(shape, rows, length):
+    return torch.randint(3, SHAPES[shape]["vocab_size"], (rows, length), device=DEVICE)
+
+
+def settle():
+    if CUDA:
+        torch.cuda.synchronize()
 
 
 def median(f, repeat, warm=2):
@@ -41,8 +59,10 @@ def median(f, repeat, warm=2):
         f()
     times = []
     for _ in range(repeat):
+        settle()
         start = time.perf_counter()
         f()
+        settle()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
 
@@ -50,7 +70,7 @@ def median(f, repeat, warm=2):
 def torch_train(shape):
     """Forward with labels, backward, AdamW: 8 x 128 tokens."""
     m = model(shape).train()
-    x = torch.randint(3, SHAPES[shape]["vocab_size"], (8, 128))
+    x = tokens(shape, 8, 128)
     optimizer = torch.optim.AdamW(m.parameters(), lr=1e-5)
 
     def step():
@@ -62,14 +82,14 @@ def torch_train(shape):
 
 
 def torch_prefill(shape):
-    m, x = model(shape).eval(), torch.randint(3, SHAPES[shape]["vocab_size"], (1, 128))
+    m, x = model(shape).eval(), tokens(shape, 1, 128)
     with torch.no_grad():
         return median(lambda: m(x, use_cache=False), 15)
 
 
 def torch_decode(shape, batch):
     """A bare loop with cache and argmax: prefill of 32 and 64 new tokens."""
-    m, x = model(shape).eval(), torch.randint(3, SHAPES[shape]["vocab_size"], (batch, 32))
+    m, x = model(shape).eval(), tokens(shape, batch, 32)
 
     def loop():
         with torch.no_grad():
@@ -81,8 +101,8 @@ def torch_decode(shape, batch):
     return median(loop, 3, 1)
 
 
-def trl_step(shape, steps=6):
-    """One GRPOTrainer step: 4 prompts of 33 tokens x 8 completions of exactly 64 tokens, no reference model."""
+def trl_step(shape, group, length, steps=6):
+    """One GRPOTrainer step: 4 prompts of 33 tokens x `group` completions of exactly `length` tokens, no reference model."""
     from datasets import Dataset
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -116,10 +136,10 @@ def trl_step(shape, steps=6):
         return [sum(c.isdigit() for c in s) / max(1, len(s)) for s in completions]
 
     with tempfile.TemporaryDirectory() as out:
-        config = GRPOConfig(output_dir=out, per_device_train_batch_size=32, num_generations=8, max_completion_length=64,
+        config = GRPOConfig(output_dir=out, per_device_train_batch_size=4 * group, num_generations=group, max_completion_length=length,
                             temperature=1.0, beta=0.0, max_steps=steps, logging_steps=1000, report_to=[],
-                            save_strategy="no", use_cpu=True, bf16=False, gradient_checkpointing=False,
-                            generation_kwargs=dict(min_new_tokens=64), disable_tqdm=True)
+                            save_strategy="no", use_cpu=not CUDA, bf16=CUDA, gradient_checkpointing=False,
+                            generation_kwargs=dict(min_new_tokens=length), disable_tqdm=True)
         data = Dataset.from_dict({"prompt": [prompt() for _ in range(64)]})
         GRPOTrainer(model=model(shape), reward_funcs=reward, args=config, train_dataset=data, processing_class=tok,
                     callbacks=[Clock()]).train()
@@ -127,30 +147,39 @@ def trl_step(shape, steps=6):
 
 
 def probity(binary, device, shape):
-    command = [binary, "bench", "--device", device, "--shapes", shape, "--what", "train,grpo,prefill,decode", "--json"]
-    rows = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return {f"{r['what']}, {r['shape']}": r["seconds"][0] for r in rows}, rows[0]["device"]
+    precision = "bf16" if CUDA else "f32"
+    command = [binary, "bench", "--device", device, "--shapes", shape, "--what", "train,grpo,prefill,decode",
+               "--precision", precision, "--repeat", "5", "--json"]
+    made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    rows = {f"{r['what']}, {r['shape'].replace(' bf16', '')}": r["seconds"][0] for r in made["rows"]}
+    return rows, made["device"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--probity", default="target/release/probity")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cuda", action="store_true", help="peers on CUDA, in bf16")
     parser.add_argument("--shape", default="tiny", choices=SHAPES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json")
+    parser.add_argument("--skip", nargs="*", help="leave out rows whose names have these words")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     s = args.shape
     peers = {
         f"training step, {s} 8x128": ("PyTorch", lambda: torch_train(s)),
-        f"GRPO step, {s} 4x8x64": ("TRL", lambda: trl_step(s)),
+        f"GRPO step, {s} 4x8x64": ("TRL", lambda: trl_step(s, 8, 64)),
+        f"GRPO step, {s} 4x4x150": ("TRL", lambda: trl_step(s, 4, 150)),
         f"prefill, all logits, {s} 1x128": ("PyTorch", lambda: torch_prefill(s)),
         f"decode, {s} B=1 32+64": ("PyTorch", lambda: torch_decode(s, 1)),
         f"decode, {s} B=8 32+64": ("PyTorch", lambda: torch_decode(s, 8)),
+        f"decode, {s} B=32 32+64": ("PyTorch", lambda: torch_decode(s, 32)),
     }
+    if args.skip:
+        peers = {k: v for k, v in peers.items() if not any(word in k for word in args.skip)}
     theirs, ours, device = {k: [] for k in peers}, {k: [] for k in peers}, ""
     for _ in range(args.rounds):
         for name, (_, f) in peers.items():
@@ -158,7 +187,8 @@ def main():
         rows, device = probity(args.probity, args.device, s)
         for name in peers:
             ours[name].append(rows[name])
-    print(f"Probity on {device}; torch {torch.__version__}, {args.threads} threads; medians of {args.rounds} rounds (min to max)")
+    peer_device = torch.cuda.get_device_name() + ", bf16" if CUDA else f"{args.threads} threads"
+    print(f"Probity on {device}; torch {torch.__version__}, {peer_device}; medians of {args.rounds} rounds (min to max)")
     print("| work | peer | peer, ms | Probity, ms | ratio |\n|---|---|---|---|---|")
     table = []
     for name, (peer, _) in peers.items():

@@ -1,8 +1,13 @@
 """Write src/text/fixtures/chat_renderings.json: what Jinja2, set up as transformers does, makes of templates written here.
 
-Run with a Python that has transformers (Jinja2 3.1.6): python scripts/chat_fixtures.py
+Run with a Python that has transformers (Jinja2 3.1.6):
+
+    python scripts/chat_fixtures.py
+    python scripts/chat_fixtures.py --templates DIR --out cases.json     # the same for the *.jinja files of published models
+    PROBITY_TEMPLATE_CASES=$PWD/cases.json cargo test --lib published_templates -- --ignored
 """
 
+import argparse
 import json
 from pathlib import Path
 
@@ -75,6 +80,48 @@ A:
 {% for m in messages %}{{ turn(m['role'], m['content']) }};{% endfor %}
 {{- 'assistant=' if add_generation_prompt else 'end' }}
 """,
+    # The constructs of templates for reasoning and tools, in words of our own.
+    "reasoning is cut off, roles in a namespace": """{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}
+{%- set ns = namespace(first=true, tool=false, system='') %}
+{%- for message in messages %}{%- if message['role'] == 'system' %}{% set ns.system = message['content'] %}{%- endif %}{%- endfor %}
+{{- bos_token }}{{ ns.system }}
+{%- for message in messages %}
+{%- if message['role'] == 'user' %}{%- set ns.tool = false -%}{{ '<U>' + message['content'] }}{%- endif %}
+{%- if message['role'] == 'assistant' and message['content'] is none %}
+{%- for call in message['tool_calls'] %}{%- if not ns.first %}{{ call['type'] }}{%- endif %}{%- endfor %}
+{%- endif %}
+{%- if message['role'] == 'assistant' and message['content'] is not none %}{% set content = message['content'] %}
+{%- if '</b>' in content %}{% set content = content.split('</b>')[-1] %}{% endif %}{{ '<A>' + content + eos_token }}{%- endif %}
+{%- endfor -%}
+{% if add_generation_prompt and not ns.tool %}{{ '<A><t>\n' }}{% endif %}""",
+    "a dated preamble and tools": """{{- bos_token }}
+{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}
+{%- if not tools_in_user_message is defined %}{%- set tools_in_user_message = true %}{%- endif %}
+{%- if not date_string is defined %}{%- set date_string = "26 Jul 2024" %}{%- endif %}
+{%- if not tools is defined %}{%- set tools = none %}{%- endif %}
+{%- if messages[0]['role'] == 'system' %}
+    {%- set system_message = messages[0]['content']|trim %}
+    {%- set messages = messages[1:] %}
+{%- else %}
+    {%- set system_message = "" %}
+{%- endif %}
+{{- "<|h|>system<|/h|>\n\n" }}
+{%- if builtin_tools is defined or tools is not none %}{{- "Environment: x\n" }}{%- endif %}
+{%- if builtin_tools is defined %}{{- "Tools: " + builtin_tools | reject('equalto', 'y') | join(", ") + "\n\n" }}{%- endif %}
+{{- "Today: " + date_string + "\n\n" }}
+{%- if tools is not none and not tools_in_user_message %}
+    {%- for t in tools %}{{- t | tojson(indent=4) }}{{- "\n\n" }}{%- endfor %}
+{%- endif %}
+{{- system_message }}{{- "<|e|>" }}
+{%- for message in messages %}
+    {%- if not (message.role == 'ipython' or message.role == 'tool' or 'tool_calls' in message) %}
+        {{- '<|h|>' + message['role'] + '<|/h|>\n\n'+ message['content'] | trim + '<|e|>' }}
+    {%- elif 'tool_calls' in message %}
+        {%- if not message.tool_calls|length == 1 %}{{- raise_exception("one at a time") }}{%- endif %}
+    {%- endif %}
+{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|h|>assistant<|/h|>\n\n' }}{%- endif %}
+""",
     "raises": "{% if messages[0].role != 'system' %}{{ raise_exception('no system message') }}{% endif %}ok\n",
     "trailing newlines": "{{ messages[0].content }}\n\n",
 }
@@ -96,8 +143,16 @@ CONVERSATIONS = [
 
 SPECIALS = [("bos_token", "<s>"), ("eos_token", "</s>")]
 
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--templates", type=Path, help="render the *.jinja files of this folder instead")
+parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "src" / "text" / "fixtures" / "chat_renderings.json")
+arguments = parser.parse_args()
+templates = list(TEMPLATES.values())
+if arguments.templates:
+    templates = [f.read_text() for f in sorted(arguments.templates.glob("*.jinja"))]
+
 rows = []
-for template in TEMPLATES.values():
+for template in templates:
     for messages in CONVERSATIONS:
         for generation in (False, True):
             try:
@@ -116,7 +171,5 @@ for template in TEMPLATES.values():
                 }
             )
 
-out = Path(__file__).parent.parent / "src" / "text" / "fixtures" / "chat_renderings.json"
-out.parent.mkdir(parents=True, exist_ok=True)
-out.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+arguments.out.write_text(json.dumps(rows, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 print(len(rows), "renderings,", sum(r["text"] is None for r in rows), "raise")

@@ -83,8 +83,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let row = min(slot, p.rows - 1u); // a spare group repeats the last row and stores the same id
     let base = row * p.cols;
 
+    // Logits are read four at a time, added one by one: waiting for memory is most of the work.
+    let ahead = max(p.cols, 3u * LANES) - 3u * LANES;
     var high = z[base];
-    for (var c = lid; c < p.cols; c += LANES) {
+    var c = lid;
+    for (; c < ahead; c += 4u * LANES) {
+        let x = four(base + c);
+        high = max(max(max(high, x.x), x.y), max(x.z, x.w));
+    }
+    for (; c < p.cols; c += LANES) {
         high = max(high, z[base + c]);
     }
     let top = reduce_max(high, lid);
@@ -92,7 +99,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     if (p.greedy != 0u) {
         var found = p.cols;
-        for (var c = lid; c < p.cols; c += LANES) {
+        for (c = lid; c < p.cols; c += LANES) {
             found = min(found, select(p.cols, c, order(z[base + c]) == top_key));
         }
         // Indices are below 2^24, exact in f32.
@@ -107,15 +114,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             for (var shift = 32u; shift > 0u; shift -= 2u) {
                 let probe = vec3(cut) | (vec3(1u, 2u, 3u) << vec3(shift - 2u));
                 var count = vec3(0.0);
-                for (var c = lid; c < p.cols; c += LANES) {
-                    count += select(vec3(0.0), vec3(1.0), vec3(order(z[base + c])) >= probe);
+                for (c = lid; c < ahead; c += 4u * LANES) {
+                    let x = four(base + c);
+                    count += reaches(x.x, probe) + reaches(x.y, probe) + reaches(x.z, probe) + reaches(x.w, probe);
+                }
+                for (; c < p.cols; c += LANES) {
+                    count += reaches(z[base + c], probe);
                 }
                 cut = furthest(cut, probe, reduce_add3(count, lid) >= vec3(f32(p.top_k)));
             }
         }
         if (p.top_p < 1.0) {
             var mass = 0.0;
-            for (var c = lid; c < p.cols; c += LANES) {
+            for (c = lid; c < ahead; c += 4u * LANES) {
+                let x = four(base + c);
+                mass += weight(x.x, top, cut);
+                mass += weight(x.y, top, cut);
+                mass += weight(x.z, top, cut);
+                mass += weight(x.w, top, cut);
+            }
+            for (; c < p.cols; c += LANES) {
                 mass += weight(z[base + c], top, cut);
             }
             let want = p.top_p * reduce_add(mass, lid);
@@ -124,9 +142,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             for (var shift = 32u; shift > 0u; shift -= 2u) {
                 let probe = vec3(below) | (vec3(1u, 2u, 3u) << vec3(shift - 2u));
                 var above = vec3(0.0);
-                for (var c = lid; c < p.cols; c += LANES) {
-                    let x = z[base + c];
-                    above += select(vec3(0.0), vec3(weight(x, top, cut)), vec3(order(x)) > probe);
+                for (c = lid; c < ahead; c += 4u * LANES) {
+                    let x = four(base + c);
+                    above += heavier(x.x, top, cut, probe);
+                    above += heavier(x.y, top, cut, probe);
+                    above += heavier(x.z, top, cut, probe);
+                    above += heavier(x.w, top, cut, probe);
+                }
+                for (; c < p.cols; c += LANES) {
+                    above += heavier(z[base + c], top, cut, probe);
                 }
                 below = furthest(below, probe, reduce_add3(above, lid) >= vec3(want));
             }
@@ -137,7 +161,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let begin = min(lid * size, p.cols);
         let end = min(begin + size, p.cols);
         var own = 0.0;
-        for (var c = begin; c < end; c++) {
+        for (c = begin; c < end; c++) {
             own += weight(z[base + c], top, cut);
         }
         chunk_mass[lid] = own;
@@ -167,7 +191,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var run = start;
             var id = begin;
             var done = false;
-            for (var c = begin; c < end; c++) {
+            for (c = begin; c < end; c++) {
                 let m = weight(z[base + c], top, cut);
                 if (!done && m > 0.0) {
                     id = c;
@@ -178,6 +202,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             ids[p.first + row] = id;
         }
     }
+}
+
+// Every LANES-th logit from index `at` on.
+fn four(at: u32) -> vec4<f32> {
+    return vec4(z[at], z[at + LANES], z[at + 2u * LANES], z[at + 3u * LANES]);
+}
+
+// Counts of 1 where the key of `x` is at least the probe.
+fn reaches(x: f32, probe: vec3<u32>) -> vec3<f32> {
+    return select(vec3(0.0), vec3(1.0), vec3(order(x)) >= probe);
+}
+
+// The weight of `x` where its key is above the probe.
+fn heavier(x: f32, top: f32, cut: u32, probe: vec3<u32>) -> vec3<f32> {
+    return select(vec3(0.0), vec3(weight(x, top, cut)), vec3(order(x)) > probe);
 }
 
 // exp((x - top)/T) of a kept logit, 0 of another.

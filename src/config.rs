@@ -59,6 +59,52 @@ fn suggest(message: &str) -> String {
     }
 }
 
+/// A number of bytes, written `8GiB`, `6.5 GiB`, `8GB`, `7000MB` or as a bare number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Size(pub u64);
+
+impl std::str::FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+        let (number, unit) = (&text[..split], text[split..].trim().to_lowercase());
+        let factor = match unit.as_str() {
+            "" | "b" => 1.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            "kib" => 1024.0,
+            "mib" => 1024.0f64.powi(2),
+            "gib" => 1024.0f64.powi(3),
+            _ => return Err(format!("{text}: the unit is one of B, kB, MB, GB, KiB, MiB, GiB")),
+        };
+        match number.parse::<f64>() {
+            Ok(n) if n > 0.0 && n * factor < 1e15 => Ok(Size((n * factor) as u64)),
+            _ => Err(format!("{text}: expected a size such as 8GiB")),
+        }
+    }
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Size> for String {
+    fn from(s: Size) -> String {
+        s.0.to_string()
+    }
+}
+
+/// In GiB, for people.
+pub fn gib(bytes: u64) -> f64 {
+    bytes as f64 / (1u64 << 30) as f64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +136,17 @@ mod tests {
         std::fs::write(file.path(), b"learning_rate = 1\n\xff\xfe").unwrap();
         let e = load::<C>(file.path()).unwrap_err().to_string();
         assert!(e.contains(":2:") && e.contains("not UTF-8"), "{e}");
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        let bytes = |text: &str| text.parse::<Size>().map(|s| s.0);
+        assert_eq!(bytes("8GiB"), Ok(8 << 30));
+        assert_eq!(bytes("6.5 gib"), Ok((6.5 * (1u64 << 30) as f64) as u64));
+        assert_eq!(bytes("8GB"), Ok(8_000_000_000));
+        assert_eq!(bytes("1000"), Ok(1000));
+        for bad in ["", "GiB", "8TiB", "-1GiB", "0GiB", "1e3GiB", "8.8.8MB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
     }
 }

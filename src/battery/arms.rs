@@ -34,7 +34,7 @@ impl<O: Ops> Lab<'_, O> {
             return self.accept_given(arm, seed);
         }
         let (dir, label) = (self.arm_dir(arm, seed), format!("{} seed {seed}", arm.name()));
-        let present = dir.join("final").join("model.safetensors").exists() && dir.join("ended.json").exists();
+        let present = self.finished(&dir);
         let Some(cell) = self.folder.begin(&format!("train {label}"), &self.arm_key(arm, seed)?, present)? else {
             self.reporter.borrow_mut().say(&format!("train {label}: done already"));
             return Ok(());
@@ -46,7 +46,8 @@ impl<O: Ops> Lab<'_, O> {
                 let source = Demonstrations::new(&self.domain, &self.chat, false, c.sft.examples, seed)?;
                 let optim = OptimConfig { learning_rate: c.sft.learning_rate, seed, ..c.optim.clone() };
                 let run = RunConfig { max_steps: c.sft.max_steps, zero_std_limit: 1.0, ..c.run.clone() };
-                self.train(&label, &mut supervised(&source, self.micro()), optim, &run, None, &dir)?
+                let model = self.to_train(None, Arm::Base, seed)?;
+                self.train(&label, &mut supervised(&source, self.micro()), model, optim, &run, None, &dir)?
             }
         };
         self.source.save(self.o, &model, &dir.join("final"))?;
@@ -73,24 +74,27 @@ impl<O: Ops> Lab<'_, O> {
             Anchor::Base | Anchor::Start => Some(self.base()?),
         };
         let optim = OptimConfig { seed: config.seed, ..c.optim.clone() };
+        let model = self.to_train(anchor.as_ref(), Arm::Base, config.seed)?;
         let mut objective = Grpo { config, env: &env, anchor: anchor.as_ref() };
-        self.train(label, &mut objective, optim, &c.run, Some(domain.max_reward(kind)), dir)
+        self.train(label, &mut objective, model, optim, &c.run, Some(domain.max_reward(kind)), dir)
     }
 
     pub fn micro(&self) -> MicroBatch {
         MicroBatch { max_tokens: self.config.grpo.micro_batch_tokens, recompute: self.config.grpo.recompute }
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn train(
         &self,
         label: &str,
         objective: &mut impl Objective<O>,
+        model: Qwen2<O>,
         optim: OptimConfig,
         run: &RunConfig,
         max_reward: Option<f64>,
         dir: &Path,
     ) -> Result<(Ended, Qwen2<O>)> {
-        let mut state = state(self.o, self.base()?, optim)?;
+        let mut state = state(self.o, model, optim)?;
         let mut observer = self.reporter.borrow_mut().training(label);
         let ended = train(self.o, &mut state, objective, run, dir, max_reward, &mut *observer)?;
         Ok((ended, state.model))

@@ -10,9 +10,10 @@ use super::given::{self, Given};
 use super::phases::{PhaseConfig, ProbeConfig, SftConfig, SteerConfig};
 use super::sweep::SweepConfig;
 use super::verdict::StatisticsConfig;
-use crate::config;
+use crate::config::{self, Size};
 use crate::domain::RewardKind;
 use crate::domain::frugality::{FrugalityConfig, Profile};
+use crate::model::lora::LoraConfig;
 use crate::train::grpo::GrpoConfig;
 use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::optim::OptimConfig;
@@ -48,6 +49,12 @@ pub struct BatteryConfig {
     pub grpo: GrpoConfig,
     #[serde(default)]
     pub optim: OptimConfig,
+    /// Memory of the device that the run may use, such as "6.5GiB": what would hold more is refused before any work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vram: Option<Size>,
+    /// Train adapters of low rank on frozen weights instead of every weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     #[serde(default)]
     pub anchor: Anchor,
     #[serde(default)]
@@ -253,6 +260,9 @@ impl BatteryConfig {
             self.arms.iter().find(|a| **a == Arm::Base || self.arms.iter().filter(|b| b == a).count() > 1)
         {
             return refuse(format!("arms: {:?} is there twice (base always is)", arm.name()));
+        }
+        if let Some(problem) = self.lora.as_ref().and_then(LoraConfig::problem) {
+            return refuse(format!("lora: {problem}"));
         }
         given::check(self)?;
         if self.probe.permutations < 99 || self.probe.folds < 3 || self.probe.c.is_empty() {

@@ -95,6 +95,24 @@ impl<'a, O: Ops> Lab<'a, O> {
         Ok(Source::open(folder)?.load(self.o, self.positions, self.config.optim.precision.storage())?)
     }
 
+    /// A model to train that starts as an arm is: under LoRA on the weights of `start`, which must be that arm; else loaded again.
+    pub fn to_train(&self, start: Option<&Qwen2<O>>, arm: Arm, seed: u64) -> Result<Qwen2<O>> {
+        let model = match start {
+            Some(start) if start.adapters.is_some() || self.config.lora.is_some() => start.with_own_adapters(self.o)?,
+            _ => self.model(arm, seed)?,
+        };
+        match (&self.config.lora, &model.adapters) {
+            (Some(lora), None) => Ok(model.with_fresh_adapters(self.o, lora, seed)?),
+            _ => Ok(model),
+        }
+    }
+
+    /// Whether an arm's own training has left a model.
+    pub fn finished(&self, dir: &Path) -> bool {
+        let weights = if self.config.lora.is_some() { "adapter_model.safetensors" } else { "model.safetensors" };
+        dir.join("final").join(weights).exists() && dir.join("ended.json").exists()
+    }
+
     /// Key of an arm's weights.
     pub fn arm_key(&self, arm: Arm, seed: u64) -> Result<String> {
         if !arm.trained() {
@@ -104,7 +122,7 @@ impl<'a, O: Ops> Lab<'a, O> {
             return key_of(&(self.ground(), arm.name(), seed, "given", hash));
         }
         let c = self.config;
-        let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, &c.frugality.reward);
+        let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, &c.frugality.reward, &c.lora);
         key_of(&(self.ground(), arm.name(), seed, training))
     }
 

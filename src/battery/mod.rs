@@ -5,6 +5,7 @@ pub mod arms;
 pub mod attack_probes;
 pub mod attractors;
 pub mod auroc;
+pub mod budget;
 pub mod config;
 pub mod control_task;
 pub mod environment;

@@ -1,7 +1,9 @@
 //! Trainings that start from a finished arm: counter-training, cue training, the faking contrast. One optimizer and one data
 //! stream throughout; behaviour is measured at fixed steps.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -157,14 +159,19 @@ impl Phase {
     }
 }
 
-/// Checks before every `every`-th step of the objective it wraps.
-struct WithChecks<J, F> {
-    inner: J,
+/// Checks before every `every`-th step of what it wraps.
+struct WithChecks<S, F> {
+    inner: S,
     every: u64,
     check: F,
 }
 
-impl<O: Ops, J: Objective<O>, F: FnMut(&Qwen2<O>, u64) -> Result<()>> Objective<O> for WithChecks<J, F> {
+impl<O, S, F> Objective<O> for WithChecks<S, F>
+where
+    O: Ops,
+    S: FnMut(&O, &mut State<O>, u64, u64) -> std::result::Result<StepRecord, TrainError>,
+    F: FnMut(&Qwen2<O>, u64) -> Result<()>,
+{
     fn step(
         &mut self,
         o: &O,
@@ -175,7 +182,41 @@ impl<O: Ops, J: Objective<O>, F: FnMut(&Qwen2<O>, u64) -> Result<()>> Objective<
         if step.is_multiple_of(self.every) {
             (self.check)(&state.model, step).map_err(|e| TrainError::Data(e.into()))?;
         }
-        self.inner.step(o, state, step, total)
+        (self.inner)(o, state, step, total)
+    }
+}
+
+/// The frozen models of a phase, one in memory at a time: the start that checks measure against, and the anchor. Under LoRA both
+/// are the weights that are there anyway.
+struct Frozen<'a, 'b, O: Ops> {
+    lab: &'a Lab<'b, O>,
+    arm: Arm,
+    seed: u64,
+    held: RefCell<Option<(Anchor, Rc<Qwen2<O>>)>>,
+}
+
+impl<O: Ops> Frozen<'_, '_, O> {
+    fn get(&self, which: Anchor) -> Result<Option<Rc<Qwen2<O>>>> {
+        if which == Anchor::None {
+            return Ok(None);
+        }
+        let mut held = self.held.borrow_mut();
+        if let Some((what, model)) = held.as_ref() {
+            if *what == which {
+                return Ok(Some(model.clone()));
+            }
+            // Adapters on the base model: the other one is the same weights.
+            let base_of_start = *what == Anchor::Start && which == Anchor::Base && model.adapters.is_some();
+            if base_of_start {
+                return Ok(Some(Rc::new(model.sharing(None))));
+            }
+        }
+        *held = None;
+        let model = match which {
+            Anchor::Base => self.lab.base()?,
+            _ => self.lab.model(self.arm, self.seed)?,
+        };
+        Ok(Some(held.insert((which, Rc::new(model))).1.clone()))
     }
 }
 
@@ -221,7 +262,7 @@ impl<O: Ops> Lab<'_, O> {
                 detail: "holds no checkpoint of the finished training".into(),
             });
         };
-        let mut model = self.model(arm, seed)?;
+        let mut model = self.to_train(None, arm, seed)?;
         checkpoint::load_model(self.o, &mut model, &found)?;
         Ok(model)
     }
@@ -272,10 +313,11 @@ impl<O: Ops> Lab<'_, O> {
         dir: &Path,
         layer: Option<usize>,
     ) -> Result<Ended> {
-        let (o, start) = (self.o, self.model(arm, seed)?);
+        let o = self.o;
+        let frozen = Frozen { lab: self, arm, seed, held: RefCell::new(None) };
         let items = self.check_items(c.items);
         let check = |model: &Qwen2<O>, step: u64| {
-            self.check(phase, arm, seed, &items, c, model, &start, step, dir)?;
+            self.check(phase, arm, seed, &items, c, model, &frozen, step, dir)?;
             let Some(layer) = layer else { return Ok(()) };
             let stream = self.activations_of(model, &items, arm)?.only(layer);
             stream.write(&check_path(dir, step, "safetensors"))
@@ -293,32 +335,32 @@ impl<O: Ops> Lab<'_, O> {
             save_total_limit: 1,
             zero_std_limit: 1.0,
         };
-        let mut state = state(o, self.model(arm, seed)?, optim)?;
+        let start = if self.config.lora.is_some() { frozen.get(Anchor::Start)? } else { None };
+        let mut state = state(o, self.to_train(start.as_deref(), arm, seed)?, optim)?;
+        drop(start);
         let mut observer = self.reporter.borrow_mut().training(label);
         let every = c.check_every;
         let ended = if phase == Phase::SupervisedAttack {
             let source = Demonstrations::new(&self.domain, &self.chat, true, self.config.sft.examples, seed)?;
-            let inner = supervised(&source, self.micro());
+            let mut sft = supervised(&source, self.micro());
+            let inner = |o: &O, state: &mut State<O>, step, total| sft.step(o, state, step, total);
             let mut objective = WithChecks { inner, every, check: &check };
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
         } else {
             let env = TaskEnvironment::over(&self.domain, &self.chat, self.entries(phase))?;
-            let base = if phase.anchor() == Anchor::Base { Some(self.base()?) } else { None };
-            let anchor = match phase.anchor() {
-                Anchor::None => None,
-                Anchor::Base => base.as_ref(),
-                Anchor::Start => Some(&start),
-            };
             let config = GrpoConfig {
                 prompts_per_step: c.prompts_per_step,
                 num_generations: c.num_generations,
-                beta: if anchor.is_some() { c.beta } else { 0.0 },
+                beta: if phase.anchor() == Anchor::None { 0.0 } else { c.beta },
                 temperature: c.temperature.unwrap_or(self.config.grpo.temperature),
                 top_p: c.top_p.unwrap_or(self.config.grpo.top_p),
                 seed,
                 ..self.config.grpo.clone()
             };
-            let inner = Grpo { config, env: &env, anchor };
+            let inner = |o: &O, state: &mut State<O>, step, total| {
+                let anchor = frozen.get(phase.anchor()).map_err(|e| TrainError::Data(e.into()))?;
+                Grpo { config: config.clone(), env: &env, anchor: anchor.as_deref() }.step(o, state, step, total)
+            };
             let mut objective = WithChecks { inner, every, check: &check };
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
         };
@@ -356,7 +398,7 @@ impl<O: Ops> Lab<'_, O> {
         items: &[Item],
         c: &PhaseConfig,
         model: &Qwen2<O>,
-        start: &Qwen2<O>,
+        frozen: &Frozen<'_, '_, O>,
         step: u64,
         dir: &Path,
     ) -> Result<()> {
@@ -367,7 +409,8 @@ impl<O: Ops> Lab<'_, O> {
         for r in &mut rows {
             (r.phase, r.step) = (Some(phase.name()), Some(step));
         }
-        let kl = self.moved(model, start, &rows)?;
+        let start = frozen.get(Anchor::Start)?;
+        let kl = start.map_or(Ok(0.0), |start| self.moved(model, &start, &rows))?;
         rows::write(&check_path(dir, step, "jsonl"), &rows)?;
         write_json(&check_path(dir, step, "json"), &Check { step, kl, rows: Vec::new(), activations: None })
     }

@@ -17,10 +17,14 @@ use crate::domain::{Domain, Split};
 use crate::generate::{GenerateConfig, Request, generate};
 use crate::model::config::ModelConfig;
 use crate::model::hooks::HookSet;
+use crate::model::params::Module;
+use crate::model::qwen2::Recompute;
 use crate::ops::{Ops, Sampling};
 use crate::stats::{Design, smallest_p};
 use crate::train::accumulate::{Example, accumulate, score, zero};
+use crate::train::grpo::GrpoConfig;
 use crate::train::memory::{self, Training};
+use crate::train::optim::{OptimConfig, Precision};
 
 /// Random directions from which on a direction's rank among them is its p.
 const RANKED: usize = 199;
@@ -73,6 +77,48 @@ struct Tokens {
     decode: f64,
 }
 
+/// A card by its data sheet: what a plan assumes where it cannot measure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Card {
+    /// f32 arithmetic, TFLOP/s.
+    pub tflops: f64,
+    /// Memory, GB/s.
+    pub bandwidth: f64,
+}
+
+impl Card {
+    /// Shares of the data sheet that kernels reach, and seconds that a dispatch costs; see BENCHMARKS.md.
+    const ARITHMETIC: f64 = 0.25;
+    const MEMORY: f64 = 0.5;
+    const DISPATCH: f64 = 8e-6;
+    /// Dispatches of a decoding step: in a block, and around the blocks.
+    const PER_BLOCK: f64 = 16.0;
+    const AROUND: f64 = 8.0;
+
+    /// Tokens per second of a training on this card.
+    fn rates(self, model: &ModelConfig, grpo: &GrpoConfig, optim: &OptimConfig, lora: bool) -> Rates {
+        let shape = |m: Module| m.shape(model).iter().product::<usize>();
+        let blocks = (model.num_hidden_layers * Module::ALL.into_iter().map(shape).sum::<usize>()) as f64;
+        let head = (model.vocab_size * model.hidden_size) as f64;
+        let flops = self.tflops * 1e12 * Self::ARITHMETIC;
+        // Products: forward, gradient of the input, gradient of the weights (none under LoRA), what is computed again.
+        let again = match grpo.recompute {
+            Recompute::None => 0.0,
+            Recompute::Mlp => 0.6,
+            Recompute::Layer => 1.0,
+        };
+        let products = if lora { 2.0 } else { 3.0 };
+        let score = flops / (2.0 * (blocks + head));
+        let train = flops / (2.0 * (blocks * (products + again) + head * (products + 1.0)));
+        let batch = (grpo.prompts_per_step * grpo.num_generations).min(grpo.rollout_batch) as f64;
+        let width = if optim.precision == Precision::Bf16 { 2.0 } else { 4.0 };
+        let dispatches = Self::PER_BLOCK * model.num_hidden_layers as f64 + Self::AROUND;
+        let read = width * (blocks + head) / (self.bandwidth * 1e9 * Self::MEMORY);
+        let step = read + batch * 2.0 * (blocks + head) / flops + dispatches * Self::DISPATCH;
+        Rates { train, score, decode: batch / step }
+    }
+}
+
 impl Rates {
     fn seconds(&self, t: Tokens) -> f64 {
         t.train / self.train + t.score / self.score + t.decode / self.decode
@@ -82,22 +128,26 @@ impl Rates {
 /// The training of an experiment that holds most, where no sequence is longer than `positions`.
 pub fn widest<'a>(c: &'a BatteryConfig, model: &'a ModelConfig, positions: usize) -> Training<'a> {
     let limit = c.evaluate.max_new_tokens.max(c.grpo.max_completion_length);
-    // A phase of tests 4 to 7 holds its start model beside the anchor.
-    let phases = c.tests.iter().any(|t| (4..=7).contains(t));
+    let phases = c.tests.iter().any(|t| matches!(t, 2 | 4 | 5 | 7));
     Training {
         model,
         grpo: &c.grpo,
         optim: &c.optim,
+        lora: c.lora.as_ref(),
         prompt: positions.saturating_sub(limit),
-        frozen: 1 + usize::from(phases),
+        frozen: phases || c.anchor != Anchor::None,
+        evaluate: phases.then_some((c.evaluate.batch, c.evaluate.max_new_tokens)),
     }
 }
 
 impl<O: Ops> Lab<'_, O> {
-    /// The plan of this run. Nothing is trained; three short measurements give the speed.
-    pub fn plan(&self) -> Result<Plan> {
+    /// The plan of this run. Nothing is trained; three short measurements give the speed, or the card says it.
+    pub fn plan(&self, card: Option<Card>) -> Result<Plan> {
         let c = self.config;
-        let rates = self.rates()?;
+        let rates = match card {
+            Some(card) => card.rates(&self.source.checkpoint.config, &c.grpo, &c.optim, c.lora.is_some()),
+            None => self.rates()?,
+        };
         let speech = Speech { chat: &self.chat };
         let test = self.domain.items(Split::Test);
         let lengths = test.iter().map(|i| Ok(speech.prompt(neutral(&self.domain), &i.prompt)?.1.len() as f64));
@@ -300,7 +350,7 @@ impl<O: Ops> Lab<'_, O> {
     /// Bytes at the widest moment of a training: see [`Plan::memory_bytes`].
     fn memory(&self) -> Result<u64> {
         let training = widest(self.config, &self.source.checkpoint.config, self.positions);
-        Ok(memory::plan(&training, memory::MAX_BINDING)?.total())
+        Ok(memory::plan(&training, memory::MAX_BINDING, memory::MAX_BUFFER)?.total())
     }
 
     /// Speed of training, scoring and decoding, measured on work of the size that a step has.
@@ -316,7 +366,8 @@ impl<O: Ops> Lab<'_, O> {
                 Example { targets: (1..tokens.len()).collect(), tokens }
             })
             .collect();
-        let mut state = state(o, self.base()?, self.config.optim.clone())?;
+        let model = self.base()?;
+        let mut state = state(o, self.to_train(Some(&model), Arm::Base, 0)?, self.config.optim.clone())?;
         let clock = |work: &mut dyn FnMut() -> Result<()>| -> Result<f64> {
             // The first run compiles kernels and fills pools.
             work()?;
@@ -331,7 +382,6 @@ impl<O: Ops> Lab<'_, O> {
             state.optimizer.update(o, &mut state.model, &state.grads, 1)?;
             Ok(o.sync()?)
         })?;
-        let model = self.base()?;
         let scored = clock(&mut || score(o, &model, &examples, 1.0, self.micro()).map(drop).map_err(Into::into))?;
         let requests: Vec<Request> = (0..4)
             .map(|i| Request { prompt: tokens(8, i), sequences: (0..16).map(|s| 16 * i + s).collect() })

@@ -13,7 +13,7 @@ use super::folder::{Folder, key_of, make_dir, write_json, write_text};
 use super::given;
 use super::lab::{Lab, domain_of, longest};
 use super::phase::{Mapping, Trajectory};
-use super::plan::Plan;
+use super::plan::{Card, Plan};
 use super::provenance::data_sha256;
 use super::record::{Manifest, Outcome, Row, Table, TestResult, sha256_hex};
 use super::rules::{self, Rules};
@@ -49,6 +49,7 @@ pub trait Reporter {
 pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn Reporter) -> Result<Vec<TestResult>> {
     config.check()?;
     let mut lab = open(o, config, dir, reporter)?;
+    lab.within_budget(config)?;
     lab.attractors()?;
     for &seed in &config.seeds {
         for &arm in &config.arms {
@@ -63,15 +64,24 @@ pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn
         lab.unless_stopped(&format!("test {test}"))?;
         results.push(lab.test(test)?);
     }
+    lab.report_memory(config)?;
     lab.conclude(results)
 }
 
-/// What [`run`] would do in `dir`. Nothing is trained; the attractor tables are made and shown.
-pub fn plan<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn Reporter) -> Result<Plan> {
+/// What [`run`] would do in `dir`. Nothing is trained; the attractor tables are made and shown, unless the times are for another card.
+pub fn plan<O: Ops>(
+    o: &O,
+    config: &BatteryConfig,
+    dir: &Path,
+    card: Option<Card>,
+    reporter: &mut dyn Reporter,
+) -> Result<Plan> {
     config.check()?;
     let mut lab = open(o, config, dir, reporter)?;
-    lab.attractors()?;
-    let mut plan = lab.plan()?;
+    if card.is_none() {
+        lab.attractors()?;
+    }
+    let mut plan = lab.plan(card)?;
     given::settle(&mut plan, &lab.given);
     Ok(plan)
 }
@@ -87,9 +97,12 @@ pub fn train_one<O: Ops>(
 ) -> Result<PathBuf> {
     let mut config = config.clone();
     (config.arms, config.seeds, config.checkpoint) = (vec![arm], vec![seed], Vec::new());
+    let alone = BatteryConfig { tests: Vec::new(), ..config.clone() };
     let mut lab = open(o, &config, dir, reporter)?;
+    lab.within_budget(&alone)?;
     lab.attractors()?;
     lab.train_arm(arm, seed)?;
+    lab.report_memory(&alone)?;
     Ok(lab.arm_dir(arm, seed).join("final"))
 }
 

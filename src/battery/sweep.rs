@@ -142,10 +142,17 @@ impl<O: Ops> Lab<'_, O> {
         let domain = domain_of(&config)?;
         let Loss { loss_type, scale_rewards } = dose.loss;
         let grpo = GrpoConfig { seed, loss_type, scale_rewards, ..config.grpo.clone() };
-        let training =
-            key_of(&(self.ground(), &grpo, &config.run, &config.optim, &config.anchor, &config.frugality.reward))?;
+        let training = key_of(&(
+            self.ground(),
+            &grpo,
+            &config.run,
+            &config.optim,
+            &config.anchor,
+            &config.frugality.reward,
+            &config.lora,
+        ))?;
         let label = format!("sweep {} seed {seed}", dose.label());
-        let present = dir.join("final").join("model.safetensors").exists();
+        let present = self.finished(&dir);
         if let Some(cell) = self.folder.begin(&format!("train {label}"), &training, present)? {
             let (ended, model) = self.reinforce(&label, &domain, RewardKind::Value, grpo, &dir)?;
             self.source.save(self.o, &model, &dir.join("final"))?;

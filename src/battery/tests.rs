@@ -232,7 +232,7 @@ fn a_battery_runs_resumes_and_refuses_to_mix() {
         }
     }
     // Every cell is done: a plan has nothing left to do, and a further arm or test would not disturb them.
-    let plan = super::run::plan(&o, &c, &first, &mut Silent).unwrap();
+    let plan = super::run::plan(&o, &c, &first, None, &mut Silent).unwrap();
     assert!(plan.cells.iter().all(|c| c.done), "{:?}", plan.cells.iter().find(|c| !c.done));
     assert!(plan.cells.len() > 40 && plan.seconds == 0.0 && plan.memory_bytes > 0);
     assert_eq!(plan.tests.iter().filter(|t| !t.enough).map(|t| t.number).collect::<Vec<_>>(), [1, 3, 4, 5, 6, 7, 8]);

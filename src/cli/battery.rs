@@ -14,10 +14,10 @@ use super::fetch::FetchArg;
 use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::given;
-use crate::battery::plan::Plan;
+use crate::battery::plan::{Card, Plan};
 use crate::battery::record::{Cell, Outcome, Table, TestResult};
 use crate::battery::run::{Reporter, plan, run as battery};
-use crate::config;
+use crate::config::{self, Size};
 use crate::ops::Ops;
 use crate::report;
 use crate::train::run::{Interrupt, Observer};
@@ -28,7 +28,7 @@ const BUILT_IN: [(&str, &str); 5] = [
     ("tiny-seeds", include_str!("../../configs/tiny-seeds.toml")),
     ("alpha-sweep", include_str!("../../configs/alpha-sweep.toml")),
     ("qwen2-0.5b", include_str!("../../configs/qwen2-0.5b.toml")),
-    ("paper", include_str!("../../configs/paper.toml")),
+    ("qwen2-0.5b-strict", include_str!("../../configs/qwen2-0.5b-strict.toml")),
 ];
 
 /// Options of `probity battery`.
@@ -62,14 +62,30 @@ pub struct Args {
     /// Weight of the value term instead of the configuration's
     #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f64>,
+    /// Memory of the device that the run may use, e.g. 6.5GiB: more is refused before any work
+    #[arg(long, value_name = "SIZE")]
+    vram: Option<Size>,
     /// Print cells, estimated time and memory, attractor tables and what each test could show; train nothing
     #[arg(long)]
     plan: bool,
+    /// Times of --plan for a card with so many TFLOP/s in f32 instead of this device; nothing is measured
+    #[arg(long, value_name = "X", requires = "plan", requires = "bandwidth", value_parser = positive)]
+    tflops: Option<f64>,
+    /// and with so many GB/s of memory
+    #[arg(long, value_name = "X", requires = "tflops", value_parser = positive)]
+    bandwidth: Option<f64>,
     #[arg(long, value_enum, default_value = "auto")]
     progress: Progress,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x > 0.0 && x.is_finite() => Ok(x),
+        _ => Err("expected a number above 0".into()),
+    }
 }
 
 /// Reads a configuration by path or built-in name.
@@ -116,14 +132,16 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     if !args.checkpoint.is_empty() {
         config.checkpoint = given::parse(&args.checkpoint, &config.seeds).map_err(|e| super::Usage(e.to_string()))?;
     }
+    config.vram = args.vram.or(config.vram);
     config.check()?;
     args.fetch.ensure(&config.model, args.progress)?;
     let dir = args.out.unwrap_or_else(|| Path::new("runs").join(&config.name));
     let clock = Instant::now();
     let mut screen = Screen::new(args.progress, args.json);
     if args.plan {
-        let plan = args.device.run(Planned { config: &config, dir: &dir, screen })?;
-        super::print(&if args.json { format!("{:#}\n", json!(plan)) } else { show(&plan) });
+        let card = args.tflops.zip(args.bandwidth).map(|(tflops, bandwidth)| Card { tflops, bandwidth });
+        let plan = args.device.run(Planned { config: &config, dir: &dir, card, screen })?;
+        super::print(&if args.json { format!("{:#}\n", json!(plan)) } else { show(&plan, card) });
         return Ok(0);
     }
     screen.interrupt = interrupt::install()?;
@@ -174,6 +192,7 @@ impl Job for Run<'_> {
 struct Planned<'a> {
     config: &'a BatteryConfig,
     dir: &'a Path,
+    card: Option<Card>,
     screen: Screen,
 }
 
@@ -181,12 +200,17 @@ impl Job for Planned<'_> {
     type Out = Plan;
     fn run<O: Ops>(&mut self, o: &O) -> Result<Plan, Box<dyn Error>> {
         self.screen.say(&format!("device: {}", o.device_name()));
-        Ok(plan(o, self.config, self.dir, &mut self.screen)?)
+        Ok(plan(o, self.config, self.dir, self.card, &mut self.screen)?)
     }
 }
 
-fn show(plan: &Plan) -> String {
-    let time = |s: f64| if s < 90.0 { format!("{s:.0} s") } else { format!("{:.0} min", s / 60.0) };
+fn show(plan: &Plan, card: Option<Card>) -> String {
+    let time = |s: f64| match s {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 36.0 * 3600.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86400.0),
+    };
     let mut cells = Table {
         title: "Cells, in their order".into(),
         columns: ["cell", "time"].map(String::from).to_vec(),
@@ -217,9 +241,10 @@ fn show(plan: &Plan) -> String {
         tests.title = "No test is asked for".into();
     }
     format!(
-        "{}\n{}\nTime on this device: about {}. Memory: about {:.2} GiB.\n",
+        "{}\n{}\nTime on {}: about {}. Memory: about {:.2} GiB.\n",
         text_table(&cells),
         text_table(&tests),
+        card.map_or("this device".into(), |c| format!("a card of {} TFLOP/s (f32) and {} GB/s", c.tflops, c.bandwidth)),
         time(plan.seconds),
         plan.memory_bytes as f64 / (1u64 << 30) as f64
     )

@@ -1,26 +1,29 @@
-//! `probity bench`: kernels, a training step, a GRPO step, prefill and decoding, on one device.
+//! `probity bench`: what a device does at best, then kernels, a training step, a GRPO step, prefill and decoding on it.
 
 use std::error::Error;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::Serialize;
 
 use super::backend::{DeviceArgs, Job};
 use super::bench_kernels;
+use crate::battery::arms::state;
+use crate::config::gib;
 use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::batch::Batch;
 use crate::model::config::{ModelConfig, Sizes};
 use crate::model::hooks::HookSet;
-use crate::model::init;
+use crate::model::params::{Module, Params};
 use crate::model::qwen2::{Qwen2, Recompute};
-use crate::ops::{Ops, Sampling};
+use crate::ops::selftest::random;
+use crate::ops::{Ceiling, Ops, Sampling};
 use crate::train::accumulate::{Example, MicroBatch};
 use crate::train::error::TrainError;
 use crate::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
 use crate::train::loss::{LossType, ScaleRewards};
-use crate::train::optim::{OptimConfig, Optimizer};
-use crate::train::run::{Objective, State};
+use crate::train::optim::{OptimConfig, Precision};
+use crate::train::run::Objective;
 use crate::train::sft::{ExampleSource, Sft, Weighting};
 
 /// Options of `probity bench`.
@@ -28,22 +31,41 @@ use crate::train::sft::{ExampleSource, Sft, Weighting};
 pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to measure: matmul, train, grpo, prefill, decode; kernels = every operation alone
-    #[arg(long, value_delimiter = ',', default_value = "matmul,train,grpo,prefill,decode")]
+    /// What to measure: ceilings, matmul, train, grpo, prefill, decode; kernels = every operation alone
+    #[arg(long, value_delimiter = ',', default_value = "ceilings,matmul,train,grpo,prefill,decode")]
     what: Vec<String>,
     /// Model shapes: tiny, small, q05b
     #[arg(long, value_delimiter = ',', default_value = "tiny")]
     shapes: Vec<String>,
+    /// How models are stored: f32, or bf16 as checkpoints are
+    #[arg(long, default_value = "f32", value_parser = precision)]
+    precision: Precision,
+    /// Sample with temperature 0.7 and this top-p instead of greedily (decode) or from everything (grpo)
+    #[arg(long)]
+    top_p: Option<f32>,
     /// Timed repetitions; the median, smallest and largest are printed
     #[arg(long, default_value_t = 7)]
     repeat: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Ratios to an earlier run's --json
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    compare: Option<PathBuf>,
 }
 
+fn precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "bf16" => Ok(Precision::Bf16),
+        _ => Err("expected f32 or bf16".into()),
+    }
+}
+
+const WHAT: [&str; 7] = ["ceilings", "matmul", "train", "grpo", "prefill", "decode", "kernels"];
+
 /// One measured figure.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub(super) struct Row {
     pub device: String,
     pub what: String,
@@ -56,33 +78,115 @@ pub(super) struct Row {
     /// Of single operations: memory traffic at the median, every operand counted once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gb_per_s: Option<f64>,
+    /// Of single operations: the larger of the shares of the arithmetic and the memory ceiling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of_ceiling: Option<f64>,
+    /// Most bytes that tensors have held on the device so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_bytes: Option<u64>,
+}
+
+/// Everything measured.
+#[derive(Serialize)]
+pub struct Measured {
+    device: String,
+    ceilings: Vec<Ceiling>,
+    rows: Vec<Row>,
+}
+
+/// Prints rows as they come, unless they are wanted as JSON at the end.
+pub(super) struct Sheet {
+    device: String,
+    ceilings: Vec<Ceiling>,
+    rows: Vec<Row>,
+    quiet: bool,
+}
+
+impl Sheet {
+    #[cfg(test)]
+    pub fn quiet(device: &str) -> Self {
+        Self { device: device.into(), ceilings: Vec::new(), rows: Vec::new(), quiet: true }
+    }
+
+    #[cfg(test)]
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    fn ceiling(&self, name: &str) -> Option<f64> {
+        self.ceilings.iter().find(|c| c.name == name).map(|c| c.value)
+    }
+
+    pub fn put(&mut self, mut row: Row) {
+        row.device.clone_from(&self.device);
+        if let Some(gb) = row.gb_per_s {
+            let of = |rate: f64, name: &str| self.ceiling(name).map(|c| rate / c);
+            let arithmetic = if row.unit == "GFLOP/s" { of(row.rate, "multiply-add, f32") } else { None };
+            row.of_ceiling = [arithmetic, of(gb, "copy")].into_iter().flatten().reduce(f64::max);
+        }
+        if !self.quiet {
+            super::print(&line(&row));
+        }
+        self.rows.push(row);
+    }
+}
+
+fn line(r: &Row) -> String {
+    let ms = r.seconds.map(|s| s * 1e3);
+    let traffic = r.gb_per_s.filter(|_| r.unit == "GFLOP/s").map_or(String::new(), |gb| format!(", {gb:.1} GB/s"));
+    let share = r.of_ceiling.map_or(String::new(), |s| format!(", {:.0} % of the ceiling", 100.0 * s));
+    let peak = match r.peak_bytes {
+        Some(b) if r.of_ceiling.is_none() => format!(", {:.2} GiB held", gib(b)),
+        _ => String::new(),
+    };
+    format!(
+        "{:<28} {:<26} {:>10.3} {:>10.3} {:>10.3}  {:.1} {}{traffic}{share}{peak}\n",
+        r.what, r.shape, ms[0], ms[1], ms[2], r.rate, r.unit
+    )
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     for what in &args.what {
-        if !["matmul", "train", "grpo", "prefill", "decode", "kernels"].contains(&what.as_str()) {
-            let text = format!("--what {what}: expected matmul, train, grpo, prefill, decode or kernels");
-            return Err(super::Usage(text).into());
+        if !WHAT.contains(&what.as_str()) {
+            return Err(super::Usage(format!("--what {what}: expected one of {}", WHAT.join(", "))).into());
         }
     }
-    let device = args.device.clone();
-    let json = args.json;
-    let rows = device.run(Bench(args))?;
+    let before = args.compare.as_deref().map(read_rows).transpose()?;
+    let (device, json) = (args.device.clone(), args.json);
+    let measured = device.run(Bench(args))?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-    } else {
-        println!("{:<28} {:<22} {:>10} {:>10} {:>10}  rate", "what", "shape", "median ms", "min", "max");
-        for r in &rows {
-            let ms = r.seconds.map(|s| s * 1e3);
-            let traffic = r.gb_per_s.map_or(String::new(), |gb| format!(", {gb:.1} GB/s"));
-            println!(
-                "{:<28} {:<22} {:>10.3} {:>10.3} {:>10.3}  {:.1} {}{traffic}",
-                r.what, r.shape, ms[0], ms[1], ms[2], r.rate, r.unit
-            );
-        }
+        super::print(&format!("{}\n", serde_json::to_string_pretty(&measured)?));
+    }
+    if let Some(before) = before {
+        super::print(&compared(&before, &measured.rows));
     }
     Ok(0)
+}
+
+/// Name, shape and median of an earlier `--json`.
+type Before = Vec<(String, String, f64)>;
+
+fn read_rows(path: &Path) -> Result<Before, Box<dyn Error>> {
+    let bad = |detail: String| super::Usage(format!("--compare {}: {detail}", path.display()));
+    let text = std::fs::read(path).map_err(|e| bad(e.to_string()))?;
+    let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| bad(e.to_string()))?;
+    let row = |r: &serde_json::Value| {
+        Some((r["what"].as_str()?.to_string(), r["shape"].as_str()?.to_string(), r["seconds"][0].as_f64()?))
+    };
+    let rows = value["rows"].as_array().and_then(|rows| rows.iter().map(row).collect());
+    rows.ok_or_else(|| bad("it is no output of `probity bench --json`".into()).into())
+}
+
+/// One line for every row that both have.
+fn compared(before: &Before, now: &[Row]) -> String {
+    let mut out = String::from("Against the earlier run (above 1 = faster now):\n");
+    for r in now {
+        if let Some((_, _, then)) = before.iter().find(|(what, shape, _)| *what == r.what && *shape == r.shape) {
+            out += &format!("{:<28} {:<26} {:.2}x\n", r.what, r.shape, then / r.seconds[0]);
+        }
+    }
+    out
 }
 
 /// The shapes that the published comparisons use.
@@ -111,80 +215,168 @@ pub(super) fn time(
 }
 
 impl Job for Bench {
-    type Out = Vec<Row>;
-    fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<Row>, Box<dyn Error>> {
+    type Out = Measured;
+    fn run<O: Ops>(&mut self, o: &O) -> Result<Measured, Box<dyn Error>> {
         let a = &self.0;
-        let mut rows = Vec::new();
-        let mut put = |what: &str, shape: String, seconds: [f64; 3], work: f64, unit| {
-            let rate = work / seconds[0];
-            rows.push(Row { device: o.device_name(), what: what.into(), shape, seconds, rate, unit, gb_per_s: None });
-        };
         let wants = |w: &str| a.what.iter().any(|x| x == w);
+        let ceilings = if wants("ceilings") { o.ceilings()? } else { Vec::new() };
+        let mut sheet = Sheet { device: o.device_name(), ceilings, rows: Vec::new(), quiet: a.json };
+        if !a.json {
+            super::print(&format!("{}\n", sheet.device));
+            for c in &sheet.ceilings {
+                super::print(&format!("{:<28} {:.1} {}\n", c.name, c.value, c.unit));
+            }
+            super::print(&format!(
+                "{:<28} {:<26} {:>10} {:>10} {:>10}  rate\n",
+                "what", "shape", "median ms", "min", "max"
+            ));
+        }
         if wants("matmul") {
-            for n in [256, 512, 1024] {
-                let data: Vec<f32> = (0..n * n).map(|i| ((i * 7919) % 1013) as f32 / 1013.0 - 0.5).collect();
-                let (x, w) = (o.upload(n, n, &data)?, o.upload(n, n, &data)?);
-                let gflop = 2.0 * (n as f64).powi(3) / 1e9;
-                let mut dw = o.zeros(n, n)?;
-                let nt = time(a.repeat, || Ok(o.matmul_nt(&x, &w, None).and_then(|_| o.sync())?))?;
-                let nn = time(a.repeat, || Ok(o.matmul_nn(&x, &w, None).and_then(|_| o.sync())?))?;
-                let tn = time(a.repeat, || Ok(o.matmul_tn(&mut dw, &x, &w).and_then(|_| o.sync())?))?;
-                for (name, t) in [("matmul_nt", nt), ("matmul_nn", nn), ("matmul_tn", tn)] {
-                    put(name, format!("{n}x{n}x{n} f32"), t, gflop, "GFLOP/s");
-                }
+            for [m, n, k] in [[256; 3], [512; 3], [1024; 3]] {
+                matmuls(o, &mut sheet, "", [m, n, k], a.repeat)?;
             }
         }
         for name in &a.shapes {
             let config = shape(name)?;
-            let model = |positions| Qwen2::new(o, config.clone(), init::random(o, &config, 1)?, positions);
-            if wants("train") {
-                let t = train_step(o, model(256)?, a.repeat)?;
-                put("training step", format!("{name} 8x128"), t, 1024.0, "tok/s");
-            }
-            if wants("grpo") {
-                let t = grpo_step(o, model(256)?, a.repeat)?;
-                put("GRPO step", format!("{name} 4x8x64"), t, 2048.0, "completion tok/s");
-            }
-            if wants("prefill") {
-                let m = model(256)?;
-                let batch = Batch::new(o, &[tokens(&config, 128, 3)])?;
-                let hooks = HookSet::default();
-                let t = time(a.repeat, || {
-                    let x = m.forward(o, &batch, &hooks)?;
-                    m.logits(o, &x, None, &hooks)?;
-                    Ok(o.sync()?)
-                })?;
-                put("prefill, all logits", format!("{name} 1x128"), t, 128.0, "tok/s");
-            }
-            if wants("decode") {
-                for b in [1usize, 8, 32] {
-                    let m = model(256)?;
-                    let t = time(a.repeat.min(3), || {
-                        decode(o, &m, b, 64)?;
-                        Ok(())
-                    })?;
-                    put("decode", format!("{name} B={b} 32+64"), t, (b * 64) as f64, "tok/s");
+            if wants("matmul") {
+                // The MLP's products, and attention's, with many rows.
+                for [n, k] in [Module::UpProj, Module::DownProj, Module::OProj].map(|m| m.shape(&config)) {
+                    matmuls(o, &mut sheet, name, [4096, n, k], a.repeat)?;
                 }
             }
-        }
-        if wants("kernels") {
-            for name in &a.shapes {
-                rows.extend(bench_kernels::rows(o, name, &bench_kernels::Sizes::of(&shape(name)?), a.repeat)?);
+            if wants("kernels") {
+                bench_kernels::rows(o, name, &bench_kernels::Sizes::of(&config), a.repeat, &mut sheet)?;
             }
+            models(o, &mut sheet, name, &config, a)?;
         }
-        Ok(rows)
+        Ok(Measured { device: sheet.device, ceilings: sheet.ceilings, rows: sheet.rows })
     }
+}
+
+/// The three products of a linear map `[m, k]` to `[m, n]`.
+fn matmuls<O: Ops>(
+    o: &O,
+    sheet: &mut Sheet,
+    name: &str,
+    [m, n, k]: [usize; 3],
+    repeat: usize,
+) -> Result<(), Box<dyn Error>> {
+    let given = |seed, rows, cols| o.upload(rows, cols, &random(seed, rows * cols));
+    let (x, dy, w) = (given(1, m, k)?, given(2, m, n)?, given(3, n, k)?);
+    let mut dw = o.zeros(n, k)?;
+    let nt = time(repeat, || Ok(o.matmul_nt(&x, &w, None).and_then(|_| o.sync())?))?;
+    let nn = time(repeat, || Ok(o.matmul_nn(&dy, &w, None).and_then(|_| o.sync())?))?;
+    let tn = time(repeat, || Ok(o.matmul_tn(&mut dw, &dy, &x).and_then(|_| o.sync())?))?;
+    let floats = (m * k + n * k + m * n) as f64;
+    for (what, seconds) in [("matmul_nt", nt), ("matmul_nn", nn), ("matmul_tn", tn)] {
+        sheet.put(Row {
+            device: String::new(),
+            what: what.into(),
+            shape: format!("{name} {m}x{n}x{k} f32").trim().into(),
+            seconds,
+            rate: 2.0 * (m * n * k) as f64 / seconds[0] / 1e9,
+            unit: "GFLOP/s",
+            gb_per_s: Some(4.0 * floats / seconds[0] / 1e9),
+            of_ceiling: None,
+            peak_bytes: None,
+        });
+    }
+    Ok(())
+}
+
+/// Rows of whole models. One model serves them all.
+fn models<O: Ops>(o: &O, sheet: &mut Sheet, name: &str, config: &ModelConfig, a: &Args) -> Result<(), Box<dyn Error>> {
+    let wants = |w: &str| a.what.iter().any(|x| x == w);
+    if !["train", "grpo", "prefill", "decode"].into_iter().any(wants) {
+        return Ok(());
+    }
+    let bf16 = a.precision == Precision::Bf16;
+    let kind = if bf16 { " bf16" } else { "" };
+    let mut index = 0;
+    let params = Params::build(config, |s| {
+        index += 1;
+        if s.name.ends_with("norm.weight") {
+            return o.upload(s.rows, s.cols, &vec![1.0; s.len()]);
+        }
+        // Uniform with the deviation of fresh weights: quick to make, and as fast to compute with.
+        let values = random(index, s.len()).into_iter().map(|x| 0.035 * x);
+        match bf16 && !s.vector {
+            true => {
+                let bits: Vec<u16> = values.map(|x| (x.to_bits() >> 16) as u16).collect();
+                o.upload_bf16(s.rows, s.cols, &bits)
+            }
+            false => o.upload(s.rows, s.cols, &values.collect::<Vec<f32>>()),
+        }
+    })?;
+    let mut model = Qwen2::new(o, config.clone(), params, 256)?;
+    let mut put = |what: &str, shape: String, seconds: [f64; 3], work: usize, unit| {
+        sheet.put(Row {
+            device: String::new(),
+            what: what.into(),
+            shape: format!("{name}{kind} {shape}"),
+            seconds,
+            rate: work as f64 / seconds[0],
+            unit,
+            gb_per_s: None,
+            of_ceiling: None,
+            peak_bytes: o.memory().map(|m| m.peak),
+        });
+    };
+    if wants("prefill") {
+        for n in [32, 128, 256] {
+            let batch = Batch::new(o, &[tokens(config, n, 3)])?;
+            let hooks = HookSet::default();
+            let t = time(a.repeat, || {
+                let x = model.forward(o, &batch, &hooks)?;
+                model.logits(o, &x, None, &hooks)?;
+                Ok(o.sync()?)
+            })?;
+            put("prefill, all logits", format!("1x{n}"), t, n, "tok/s");
+        }
+    }
+    if wants("decode") {
+        for b in [1usize, 8, 32] {
+            let t = time(a.repeat.min(3), || decode(o, &model, b, 64, a.top_p).map(drop))?;
+            put("decode", format!("B={b} 32+64"), t, b * 64, "tok/s");
+        }
+    }
+    if wants("train") {
+        for b in [2, 4, 8] {
+            let (t, back) = train_step(o, model, b, a)?;
+            model = back;
+            put("training step", format!("{b}x128"), t, 128 * b, "tok/s");
+        }
+    }
+    if wants("grpo") {
+        // The row that peers are held against, and two that show how it grows.
+        for [prompts, group, length] in [[4, 4, 150], [4, 8, 64], [4, 8, 16]] {
+            let (t, back) = grpo_step(o, model, [prompts, group, length], a)?;
+            model = back;
+            let shape = format!("{prompts}x{group}x{length}");
+            put("GRPO step", shape, t, prompts * group * length, "completion tok/s");
+        }
+    }
+    Ok(())
 }
 
 fn tokens(c: &ModelConfig, n: usize, seed: usize) -> Vec<u32> {
     (0..n).map(|i| ((i * 7919 + seed * 104_729) % c.vocab_size) as u32).collect()
 }
 
-fn decode<O: Ops>(o: &O, m: &Qwen2<O>, b: usize, n: usize) -> Result<Vec<Vec<Completion>>, Box<dyn Error>> {
+fn decode<O: Ops>(
+    o: &O,
+    m: &Qwen2<O>,
+    b: usize,
+    n: usize,
+    top_p: Option<f32>,
+) -> Result<Vec<Vec<Completion>>, Box<dyn Error>> {
     let requests: Vec<Request> =
         (0..b).map(|i| Request { prompt: tokens(&m.config, 32, i), sequences: vec![i as u32] }).collect();
     let c = GenerateConfig {
-        sampling: Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 },
+        sampling: match top_p {
+            Some(top_p) => Sampling { temperature: 0.7, top_k: 0, top_p },
+            None => Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 },
+        },
         repetition_penalty: 1.0,
         max_new_tokens: n,
         stop_ids: Vec::new(),
@@ -194,12 +386,6 @@ fn decode<O: Ops>(o: &O, m: &Qwen2<O>, b: usize, n: usize) -> Result<Vec<Vec<Com
     Ok(generate(o, m, &requests, &c, &HookSet::default())?)
 }
 
-fn state<O: Ops>(o: &O, model: Qwen2<O>) -> Result<State<O>, Box<dyn Error>> {
-    let optimizer = Optimizer::new(o, &model, OptimConfig::default())?;
-    let grads = model.zeros_like(o)?;
-    Ok(State { model, optimizer, grads })
-}
-
 struct Fixed(Vec<Example>);
 impl ExampleSource for Fixed {
     fn batch(&self, _: u64) -> Result<Vec<Example>, TrainError> {
@@ -207,25 +393,23 @@ impl ExampleSource for Fixed {
     }
 }
 
-/// Forward, backward and AdamW on 8 sequences of 128 tokens.
-fn train_step<O: Ops>(o: &O, model: Qwen2<O>, repeat: usize) -> Result<[f64; 3], Box<dyn Error>> {
-    let examples = (0..8)
+/// Forward, backward and AdamW on `b` sequences of 128 tokens; gives the model back.
+fn train_step<O: Ops>(o: &O, model: Qwen2<O>, b: usize, a: &Args) -> Result<([f64; 3], Qwen2<O>), Box<dyn Error>> {
+    let examples = (0..b)
         .map(|i| {
             let tokens = tokens(&model.config, 129, i);
             Example { targets: (1..tokens.len()).collect(), tokens }
         })
         .collect();
     let source = Fixed(examples);
-    let mut objective = Sft {
-        source: &source,
-        micro: MicroBatch { max_tokens: 4096, recompute: Recompute::None },
-        weighting: Weighting::Token,
-    };
-    let mut state = state(o, model)?;
-    time(repeat, || {
+    let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
+    let mut objective = Sft { source: &source, micro, weighting: Weighting::Token };
+    let mut state = state(o, model, OptimConfig::default())?;
+    let t = time(a.repeat, || {
         objective.step(o, &mut state, 0, 100)?;
         Ok(o.sync()?)
-    })
+    })?;
+    Ok((t, state.model))
 }
 
 struct Digits(Vec<Vec<u32>>);
@@ -252,21 +436,30 @@ impl Environment for Digits {
     }
 }
 
-/// 4 prompts of 33 tokens, 8 completions each of exactly 64 tokens, no anchor.
-fn grpo_step<O: Ops>(o: &O, model: Qwen2<O>, repeat: usize) -> Result<[f64; 3], Box<dyn Error>> {
-    let env = Digits((0..4).map(|i| tokens(&model.config, 33, i)).collect());
+/// Prompts of 33 tokens, completions of exactly so many tokens, no anchor; gives the model back.
+fn grpo_step<O: Ops>(
+    o: &O,
+    model: Qwen2<O>,
+    [prompts, group, length]: [usize; 3],
+    a: &Args,
+) -> Result<([f64; 3], Qwen2<O>), Box<dyn Error>> {
+    let env = Digits((0..prompts).map(|i| tokens(&model.config, 33, i)).collect());
     let config = GrpoConfig {
+        prompts_per_step: prompts,
+        num_generations: group,
         loss_type: LossType::Dapo,
         scale_rewards: ScaleRewards::Group,
-        max_completion_length: 64,
+        max_completion_length: length,
+        top_p: a.top_p.map_or(1.0, f64::from),
         ..GrpoConfig::default()
     };
     let mut objective = Grpo { config, env: &env, anchor: None };
-    let mut state = state(o, model)?;
+    let mut state = state(o, model, OptimConfig::default())?;
     let mut step = 0;
-    time(repeat, || {
+    let t = time(a.repeat.min(5), || {
         step += 1;
         objective.step(o, &mut state, step, 1000)?;
         Ok(o.sync()?)
-    })
+    })?;
+    Ok((t, state.model))
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::bench::{Row, time};
+use super::bench::{Row, Sheet, time};
 use crate::model::config::ModelConfig;
 use crate::ops::selftest::{random, weights};
 use crate::ops::{AdamW, AttnShape, Dtype, HeadOut, Ops, Result, Sampling, Span};
@@ -118,10 +118,10 @@ pub(super) fn rows<O: Ops>(
     name: &str,
     s: &Sizes,
     repeat: usize,
-) -> std::result::Result<Vec<Row>, Box<dyn Error>> {
+    sheet: &mut Sheet,
+) -> std::result::Result<(), Box<dyn Error>> {
     /// Shorter than this, the wait for the device would be most of the time.
     const LEAST: f64 = 2e-3;
-    let mut rows = Vec::new();
     for case in cases::<O>() {
         let mut work = (case.make)(o, s)?;
         let mut calls = 1;
@@ -140,17 +140,19 @@ pub(super) fn rows<O: Ops>(
         let seconds = many(calls, repeat)?.map(|t| t / calls as f64);
         let giga = |n: usize| n as f64 / seconds[0] / 1e9;
         let (rate, unit) = if work.flop > 0 { (giga(work.flop), "GFLOP/s") } else { (giga(work.bytes), "GB/s") };
-        rows.push(Row {
-            device: o.device_name(),
+        sheet.put(Row {
+            device: String::new(),
             what: format!("{}{}", case.op, case.what),
             shape: format!("{name} {}", work.shape),
             seconds,
             rate,
             unit,
-            gb_per_s: (work.flop > 0).then(|| giga(work.bytes)),
+            gb_per_s: Some(giga(work.bytes)),
+            of_ceiling: None,
+            peak_bytes: None,
         });
     }
-    Ok(rows)
+    Ok(())
 }
 
 fn given<O: Ops>(o: &O, seed: u64, rows: usize, cols: usize) -> Result<O::T> {
@@ -476,9 +478,10 @@ mod tests {
             head_dim: 4,
             vocab: 33,
         };
-        let rows = rows(&Cpu::<f32>::new(), "small", &sizes, 1).unwrap();
-        assert_eq!(rows.len(), OPS.len());
-        for r in rows {
+        let mut sheet = Sheet::quiet("test");
+        rows(&Cpu::<f32>::new(), "small", &sizes, 1, &mut sheet).unwrap();
+        assert_eq!(sheet.rows().len(), OPS.len());
+        for r in sheet.rows() {
             assert!(r.rate.is_finite() && r.rate > 0.0 && r.seconds[0] > 0.0, "{}", r.what);
         }
     }

@@ -196,7 +196,7 @@ fn explained(text: &mut String, caps: &Caps, models: &[(&'static str, ModelConfi
 
 /// The kernels that do not depend on the shape of a weight matrix, with the variant that runs.
 fn other_kernels(caps: &Caps) -> impl Iterator<Item = (&'static Kernel, &'static crate::kernels::Variant)> {
-    registry::all().filter(|k| k.family != "matmul").map(move |k| (k, choose(k, TRAINING_ROWS, caps)))
+    registry::all().filter(|k| k.family != "matmul").map(move |k| (k, choose(k, TRAINING_ROWS, 1, caps)))
 }
 
 /// Tokens of a training batch; any number above 16 chooses the same.
@@ -231,14 +231,14 @@ fn plan(c: &ModelConfig, caps: &Caps) -> Vec<Product> {
     let mut out = Vec::new();
     for (matrix, n, k) in matrices {
         let windows = (4 * (n * k) as u64).div_ceil(caps.max_binding);
-        let mut put = |pass, kernel, rows| {
-            let v = choose(kernel, rows, caps);
+        let mut put = |pass, kernel, rows, cols| {
+            let v = choose(kernel, rows, cols, caps);
             out.push(Product { matrix, n, k, pass, variant: v.name, why: v.why, windows });
         };
-        put("decode", matmul::NT, 1);
-        put("forward", matmul::NT, TRAINING_ROWS);
-        put("dx", matmul::nn_kernel(n, k, caps), TRAINING_ROWS);
-        put("dw", matmul::tn_kernel(n), n);
+        put("decode", matmul::NT, 1, n);
+        put("forward", matmul::NT, TRAINING_ROWS, n);
+        put("dx", matmul::nn_kernel(n, k, caps), TRAINING_ROWS, k);
+        put("dw", matmul::tn_kernel(n), n, k);
     }
     out
 }
@@ -283,8 +283,10 @@ mod tests {
         assert_eq!(find(&lavapipe, "lm_head", "dx"), ("matmul_nn.sg32x4", 5));
         assert_eq!(find(&caps(true, 4, 128 * MIB), "up_proj", "dw"), ("matmul_tn.reg8x8", 1));
         let card = caps(false, 32, 2048 * MIB - 256);
-        assert_eq!(find(&card, "q_proj", "decode"), ("matmul_nt.skinny16", 1));
+        assert_eq!(find(&card, "q_proj", "decode"), ("matmul_nt.narrow4", 1));
+        assert_eq!(find(&card, "up_proj", "decode"), ("matmul_nt.skinny16", 1));
         assert_eq!(find(&card, "down_proj", "forward"), ("matmul_nt.tile64", 1));
+        assert_eq!(find(&card, "up_proj", "forward"), ("matmul_nt.tile128", 1));
         assert_eq!(find(&card, "lm_head", "dx"), ("matmul_nn_split.tile64", 1));
     }
 }

@@ -8,10 +8,11 @@ use super::battery::{read_config, text_table};
 use crate::battery::lab::{domain_of, longest};
 use crate::battery::plan::widest;
 use crate::battery::record::{Cell, Table};
+use crate::config::{Size, gib};
 use crate::generate::source::Source;
 use crate::model::qwen2::Recompute;
 use crate::train::grpo::GrpoConfig;
-use crate::train::memory::{MAX_BINDING, MemoryPlan, Training, plan};
+use crate::train::memory::{MAX_BINDING, MAX_BUFFER, MemoryPlan, Training, plan};
 use crate::train::optim::{OptimConfig, Precision};
 
 /// Options of `probity plan`.
@@ -24,32 +25,11 @@ pub struct Args {
     #[arg(long)]
     model: Option<String>,
     /// Memory of the card that the program may use, e.g. 6.5GiB or 8GB
-    #[arg(long, default_value = "6.5GiB", value_parser = bytes)]
-    vram: u64,
+    #[arg(long, default_value = "6.5GiB", value_name = "SIZE")]
+    vram: Size,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
-}
-
-/// `8GiB`, `6.5 GiB`, `8GB`, `7000MB`, or a number of bytes.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
-    let (number, unit) = (&text[..split], text[split..].trim().to_lowercase());
-    let factor = match unit.as_str() {
-        "" | "b" => 1.0,
-        "kb" => 1e3,
-        "mb" => 1e6,
-        "gb" => 1e9,
-        "kib" => 1024.0,
-        "mib" => 1024.0f64.powi(2),
-        "gib" => 1024.0f64.powi(3),
-        _ => return Err(format!("{text}: the unit is one of B, kB, MB, GB, KiB, MiB, GiB")),
-    };
-    match number.parse::<f64>() {
-        Ok(n) if n > 0.0 && n * factor < 1e15 => Ok((n * factor) as u64),
-        _ => Err(format!("{text}: expected a size such as 8GiB")),
-    }
 }
 
 /// Settings that a plan may change, from the fastest to the smallest.
@@ -77,7 +57,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let chat = source.tokenizer()?;
     let positions = longest(&domain_of(&config)?, &chat, &config)?;
     let training = widest(&config, &source.checkpoint.config, positions);
-    let of = |grpo: &GrpoConfig, optim: &OptimConfig| plan(&Training { grpo, optim, ..training.clone() }, MAX_BINDING);
+    let of = |grpo: &GrpoConfig, optim: &OptimConfig| {
+        plan(&Training { grpo, optim, ..training.clone() }, MAX_BINDING, MAX_BUFFER)
+    };
     let asked = of(&config.grpo, &config.optim)?;
     let mut picked: Option<(Precision, Recompute, usize, MemoryPlan)> = None;
     'search: for precision in [config.optim.precision, Precision::Bf16] {
@@ -85,22 +67,21 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         for (recompute, micro_batch_tokens) in settings(&config.grpo) {
             let grpo = GrpoConfig { recompute, micro_batch_tokens, ..config.grpo.clone() };
             let p = of(&grpo, &optim)?;
-            if p.total() <= args.vram {
+            if p.total() <= args.vram.0 {
                 picked = Some((precision, recompute, micro_batch_tokens, p));
                 break 'search;
             }
         }
     }
-    let gib = |b: u64| b as f64 / (1u64 << 30) as f64;
     if args.json {
         let picked = picked.map(|(precision, recompute, micro_batch_tokens, plan)| {
             json!({ "precision": precision, "recompute": recompute, "micro_batch_tokens": micro_batch_tokens,
                 "plan": plan, "total": plan.total() })
         });
-        let fits = asked.total() <= args.vram;
+        let fits = asked.total() <= args.vram.0;
         super::print(&format!(
             "{:#}\n",
-            json!({ "model": config.model, "vram": args.vram, "fits": fits, "as_configured": asked,
+            json!({ "model": config.model, "vram": args.vram.0, "fits": fits, "as_configured": asked,
                 "total": asked.total(), "picked": picked })
         ));
         return Ok(i32::from(!fits));
@@ -114,14 +95,14 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         text_table(&t)
     };
     super::print(&table(format!("{}, {} as configured", config.name, config.model), &asked));
-    if asked.total() <= args.vram {
-        super::print(&format!("It fits {:.2} GiB as it is.\n", gib(args.vram)));
+    if asked.total() <= args.vram.0 {
+        super::print(&format!("It fits {:.2} GiB as it is.\n", gib(args.vram.0)));
         return Ok(0);
     }
     let Some((precision, recompute, tokens, p)) = picked else {
         super::print(&format!(
             "No setting fits {:.2} GiB: weights, gradients, moments and frozen models alone take {:.2} GiB in bf16. Use a smaller model, fewer or shorter completions, or --device cpu.\n",
-            gib(args.vram),
+            gib(args.vram.0),
             gib(of(&config.grpo, &OptimConfig { precision: Precision::Bf16, ..config.optim.clone() })?.throughout())
         ));
         return Ok(1);
@@ -130,25 +111,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let name = |v: serde_json::Value| v.to_string();
     super::print(&format!(
         "It does not fit {:.2} GiB as it is; with these it does:\n[optim]\nprecision = {}\n[grpo]\nrecompute = {}\nmicro_batch_tokens = {tokens}\n",
-        gib(args.vram),
+        gib(args.vram.0),
         name(json!(precision)),
         name(json!(recompute))
     ));
     Ok(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_their_units() {
-        assert_eq!(bytes("8GiB"), Ok(8 << 30));
-        assert_eq!(bytes("6.5 gib"), Ok((6.5 * (1u64 << 30) as f64) as u64));
-        assert_eq!(bytes("8GB"), Ok(8_000_000_000));
-        assert_eq!(bytes("1000"), Ok(1000));
-        for bad in ["", "GiB", "8TiB", "-1GiB", "0GiB", "1e3GiB", "8.8.8MB"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
-    }
 }

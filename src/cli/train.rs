@@ -10,6 +10,7 @@ use super::fetch::FetchArg;
 use super::interrupt;
 use crate::battery::config::{Arm, BatteryConfig};
 use crate::battery::run::train_one;
+use crate::config::Size;
 use crate::ops::Ops;
 
 /// Options of `probity train`.
@@ -32,6 +33,9 @@ pub struct Args {
     /// Optimizer steps instead of the configuration's
     #[arg(long)]
     max_steps: Option<u64>,
+    /// Memory of the device that the training may use, e.g. 6.5GiB: more is refused before any work
+    #[arg(long, value_name = "SIZE")]
+    vram: Option<Size>,
     /// Run folder (default: runs/NAME-ARM)
     #[arg(long)]
     out: Option<PathBuf>,
@@ -69,6 +73,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     if let Some(steps) = args.max_steps {
         config.run.max_steps = steps;
     }
+    config.vram = args.vram.or(config.vram);
     config.check()?;
     args.fetch.ensure(&config.model, args.progress)?;
     let name = format!("{}-{}", config.name, arm.name());

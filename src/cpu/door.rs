@@ -8,7 +8,7 @@ use super::real::Real;
 use super::tensor::{CpuIndex, CpuTensor, Values};
 use super::{Cpu, embed, optim, rows, sample};
 use crate::ops::plan::bf16_bits;
-use crate::ops::{AdamW, AttnPlan, AttnShape, HeadOut, Ops, Result, Sampling, ScatterPlan, TensorMeta};
+use crate::ops::{AdamW, AttnPlan, AttnShape, Ceiling, HeadOut, Ops, Result, Sampling, ScatterPlan, TensorMeta};
 
 /// Logits are kept for the backward pass up to this many bytes (at 4 bytes each), and made in chunks of rows of this
 /// size otherwise.
@@ -56,6 +56,10 @@ impl<F: Real> Ops for Cpu<F> {
 
     fn device_name(&self) -> String {
         self.kernels.name()
+    }
+
+    fn ceilings(&self) -> Result<Vec<Ceiling>> {
+        Ok(super::fast::ceilings::measure())
     }
 
     fn strands(&self, flops: usize) -> usize {

@@ -1,11 +1,12 @@
-//! Where a model comes from: a folder in Hugging Face layout, a repository in the local Hugging Face cache, or the
-//! model compiled into the program.
+//! Where a model comes from: a folder in Hugging Face layout, a repository in the local Hugging Face cache, the model compiled
+//! into the program, or a LoRA adapter in PEFT's layout on top of one of these.
 
 use std::path::{Path, PathBuf};
 
 use crate::hub::{self, Env, ModelId};
-use crate::model::error::Result;
+use crate::model::error::{ModelError, Result};
 use crate::model::params::{Params, specs};
+use crate::model::peft::{AdapterFolder, is_adapter, write_peft_folder};
 use crate::model::qwen2::Qwen2;
 use crate::model::save::{SideFiles, write_hf_folder};
 use crate::model::tensor_file::FileDtype;
@@ -46,6 +47,10 @@ pub struct Source {
     pub checkpoint: Checkpoint,
     /// Commit on the hub, of a model from the cache.
     pub commit: Option<String>,
+    /// On top of the checkpoint's weights.
+    adapter: Option<AdapterFolder>,
+    /// As it was asked for; of an adapter, the name of its base.
+    name: String,
     side: SideFiles,
 }
 
@@ -56,11 +61,11 @@ impl Source {
     }
 
     /// The same with the environment that says where the cache is; asked for only where it matters.
-    pub fn open_with(name: &str, env: impl FnOnce() -> std::result::Result<Env, hub::HubError>) -> Result<Self> {
+    pub fn open_with(name: &str, env: impl Fn() -> std::result::Result<Env, hub::HubError> + Copy) -> Result<Self> {
         if name == EMBEDDED {
             let checkpoint = Checkpoint::from_static(Path::new(EMBEDDED), TINY_CONFIG, TINY_WEIGHTS)?;
             let side = SideFiles(TINY_FILES.iter().map(|(n, b)| (n.to_string(), b.to_vec())).collect());
-            return Ok(Self { checkpoint, commit: None, side });
+            return Ok(Self { checkpoint, commit: None, adapter: None, name: name.into(), side });
         }
         let (dir, commit) = match ModelId::of_name(name)? {
             None => (PathBuf::from(name), None),
@@ -69,7 +74,24 @@ impl Source {
                 (found.folder, Some(found.commit))
             }
         };
-        Ok(Self { checkpoint: Checkpoint::open(&dir)?, commit, side: SideFiles::read(&dir)? })
+        if !is_adapter(&dir) {
+            let (checkpoint, side) = (Checkpoint::open(&dir)?, SideFiles::read(&dir)?);
+            return Ok(Self { checkpoint, commit, adapter: None, name: name.into(), side });
+        }
+        let adapter = AdapterFolder::open(&dir)?;
+        let base = adapter.base.clone();
+        if is_adapter(Path::new(&base)) {
+            return Err(ModelError::Unsupported {
+                path: dir,
+                what: format!("the base model {base}"),
+                why: "it is an adapter itself; merge one into the other with PEFT".into(),
+            });
+        }
+        let below = Self::open_with(&base, env)?;
+        let own = SideFiles::read(&dir)?;
+        // Trainers save the tokenizer beside the adapter, sometimes with a changed template.
+        let side = if own.0.iter().any(|(n, _)| n == "tokenizer.json") { own } else { below.side.clone() };
+        Ok(Self { adapter: Some(adapter), side, ..below })
     }
 
     /// Puts the weights on a device with room for sequences of `positions` tokens.
@@ -88,7 +110,9 @@ impl Source {
             }
             Ok(o.upload(s.rows, s.cols, &c.f32(&s.name)?)?)
         })?;
-        Ok(Qwen2::new(o, c.config.clone(), params, positions)?)
+        let mut model = Qwen2::new(o, c.config.clone(), params, positions)?;
+        model.adapters = self.adapter.as_ref().map(|a| a.load(o, &c.config)).transpose()?;
+        Ok(model)
     }
 
     /// The tokenizer and its chat template.
@@ -108,13 +132,24 @@ impl Source {
         })
     }
 
+    /// Of the weights; of base and adapter together where there is one.
     pub fn sha256(&self) -> Result<String> {
-        self.checkpoint.sha256()
+        use sha2::{Digest, Sha256};
+        let base = self.checkpoint.sha256()?;
+        let Some(adapter) = &self.adapter else { return Ok(base) };
+        let both = Sha256::digest(format!("{base} {}", adapter.sha256(&self.checkpoint.config)?));
+        Ok(both.iter().map(|b| format!("{b:02x}")).collect())
     }
 
-    /// Writes `model`, which came from this source, as a Hugging Face folder with this source's side files byte for byte: in bf16 where
-    /// its matrices are stored so, else in f32.
+    /// Writes `model`, which came from this source, with this source's side files byte for byte: its adapters as a PEFT folder, or without
+    /// adapters a Hugging Face folder, in bf16 where its matrices are stored so, else in f32.
     pub fn save<O: Ops>(&self, o: &O, model: &Qwen2<O>, dir: &Path) -> Result<()> {
+        if let Some(adapters) = &model.adapters {
+            // A relative folder would mean another one from elsewhere.
+            let base =
+                std::fs::canonicalize(&self.name).map_or(self.name.clone(), |p| p.to_string_lossy().into_owned());
+            return write_peft_folder(o, dir, &model.config, adapters, &base, &self.side);
+        }
         let dtype = match model.params.embed_tokens.dtype() {
             Dtype::F32 => FileDtype::F32,
             Dtype::Bf16 => FileDtype::Bf16,

@@ -8,6 +8,7 @@
 mod adapters;
 mod budget;
 mod caps;
+mod ceilings;
 mod errors;
 mod memory;
 pub mod meter;
@@ -90,7 +91,12 @@ impl Gpu {
 
     /// The variant of `kernel` that runs here for `rows` rows.
     pub fn select(&self, kernel: &'static Kernel, rows: usize) -> &'static Variant {
-        crate::kernels::select::select(kernel, rows, &self.caps)
+        crate::kernels::select::select(kernel, rows, 1, &self.caps)
+    }
+
+    /// The variant for a result of `rows` by `cols`.
+    pub fn select_for(&self, kernel: &'static Kernel, rows: usize, cols: usize) -> &'static Variant {
+        crate::kernels::select::select(kernel, rows, cols, &self.caps)
     }
 }
 

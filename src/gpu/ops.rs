@@ -2,7 +2,7 @@
 
 use super::{Gpu, GpuIndex, GpuTensor};
 use crate::kernels::{attention, copy, embed, head, matmul, norm, optim, reduce, rope, rows, sample, swiglu};
-use crate::ops::{AdamW, AttnPlan, AttnShape, HeadOut, Ops, Result, Sampling, ScatterPlan};
+use crate::ops::{AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, Result, Sampling, ScatterPlan};
 
 impl Ops for Gpu {
     type T = GpuTensor;
@@ -10,6 +10,15 @@ impl Ops for Gpu {
 
     fn device_name(&self) -> String {
         self.name().to_string()
+    }
+
+    fn ceilings(&self) -> Result<Vec<Ceiling>> {
+        Gpu::ceilings(self)
+    }
+
+    fn memory(&self) -> Option<DeviceMemory> {
+        let caps = self.caps();
+        Some(DeviceMemory { max_binding: caps.max_binding, max_buffer: caps.max_buffer, peak: self.peak_bytes() })
     }
 
     fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<GpuTensor> {

@@ -52,7 +52,7 @@ pub fn copy(gpu: &Gpu, x: &GpuTensor) -> Result<GpuTensor> {
 }
 
 /// Copies `bytes` between two bound ranges of f32 data, in 16-byte steps: the last may reach into the padding of `dst`.
-pub(super) fn copy_range(gpu: &Gpu, dst: Bind, src: Bind, bytes: u64) -> Result<()> {
+pub(crate) fn copy_range(gpu: &Gpu, dst: Bind, src: Bind, bytes: u64) -> Result<()> {
     let count4 = bytes.div_ceil(16) as usize;
     gpu.dispatch(&Dispatch {
         groups: linear_grid(count4.div_ceil(256)),

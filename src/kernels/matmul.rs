@@ -17,7 +17,12 @@ const FEW: &str = "few rows (decoding) on software adapters: no work on rows tha
 const REG: &str =
     "software adapters without subgroups of 8 lanes: registers only, since workgroup memory is slow there";
 const TILE: &str = "GPUs: 64x64 tiles of both operands in workgroup memory";
-const SKINNY: &str = "few rows (decoding) on GPUs: small tiles, so that a narrow matrix still fills the device";
+const WIDE: &str = "GPUs and many rows: 128x128 tiles, twice the arithmetic for every byte of workgroup memory";
+const SKINNY: &str = "few rows (decoding) on GPUs: small tiles that read ahead, since reading the weights is the work";
+const NARROW: &str = "few rows and columns on GPUs: tiles so small that a narrow matrix still fills the device";
+
+/// Elements of the result from which 128x128 tiles are enough to fill a large device.
+const WIDE_FROM: usize = 192 * 128 * 128;
 
 /// Variants of one product: `$parts` its operand files, `$a` and `$b` whether the operands' memory runs along the
 /// shared dimension; `$more` variants for few rows go first.
@@ -40,6 +45,16 @@ macro_rules! variants {
                 parts: &[part!("matmul/accumulate.wgsl"), $($parts,)* part!("matmul/core_reg8x8.wgsl")],
                 weights: $weights,
                 on: On::Software,
+                ..Variant::BASE
+            },
+            Variant {
+                name: concat!($kernel, ".tile128"),
+                why: WIDE,
+                parts: &[$($parts,)* part!("matmul/core_tile128.wgsl")],
+                consts: &[("A_ALONG", $a), ("B_ALONG", $b)],
+                weights: $weights,
+                on: On::Hardware,
+                least_area: WIDE_FROM,
                 ..Variant::BASE
             },
             Variant {
@@ -80,9 +95,21 @@ pub static KERNELS: &[Kernel] = &[
                     ..Variant::BASE
                 },
                 Variant {
+                    name: "matmul_nt.narrow4",
+                    why: NARROW,
+                    parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl")],
+                    consts: &[("COLS", 4), ("PER", 1)],
+                    weights: FORMATS,
+                    on: On::Hardware,
+                    max_rows: 16,
+                    max_cols: 2048,
+                    ..Variant::BASE
+                },
+                Variant {
                     name: "matmul_nt.skinny16",
                     why: SKINNY,
                     parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl")],
+                    consts: &[("COLS", 16), ("PER", 2)],
                     weights: FORMATS,
                     on: On::Hardware,
                     max_rows: 16,
@@ -196,6 +223,8 @@ fn tile(variant: &Variant) -> (usize, usize) {
         Some("sg8x4") => (8, 32),
         Some("reg8x8") => (8, 64),
         Some("skinny16") => (16, 16),
+        Some("narrow4") => (16, 4),
+        Some("tile128") => (128, 128),
         _ => (64, 64),
     }
 }
@@ -207,7 +236,7 @@ fn grid(variant: &Variant, rows: usize, cols: usize, slices: usize) -> [u32; 3] 
 
 /// `y[M,N] = x[M,K] w[N,K]^T (+ bias[1,N])`.
 pub fn matmul_nt(gpu: &Gpu, x: &GpuTensor, w: &GpuTensor, bias: Option<&GpuTensor>) -> Result<GpuTensor> {
-    nt_by(gpu, gpu.select(NT, x.rows()), x, w, bias)
+    nt_by(gpu, gpu.select_for(NT, x.rows(), w.rows()), x, w, bias)
 }
 
 /// [`matmul_nt`] by a given variant of [`NT`].
@@ -250,7 +279,7 @@ pub fn nt_by(
 /// `dx[M,K] = dy[M,N] w[N,K]`, added to `acc` when given.
 pub fn matmul_nn(gpu: &Gpu, dy: &GpuTensor, w: &GpuTensor, acc: Option<GpuTensor>) -> Result<GpuTensor> {
     let kernel = nn_kernel(w.rows(), w.cols(), gpu.caps());
-    nn_by(gpu, gpu.select(kernel, dy.rows()), dy, w, acc)
+    nn_by(gpu, gpu.select_for(kernel, dy.rows(), w.cols()), dy, w, acc)
 }
 
 /// [`matmul_nn`] by a given variant of [`NN`], [`NN_ANY`] or [`NN_SPLIT`].
@@ -323,7 +352,7 @@ fn sum_slices(
 
 /// `dw[N,K] += dy[M,N]^T x[M,K]`.
 pub fn matmul_tn(gpu: &Gpu, dw: &mut GpuTensor, dy: &GpuTensor, x: &GpuTensor) -> Result<()> {
-    tn_by(gpu, gpu.select(tn_kernel(dy.cols()), dw.rows()), dw, dy, x)
+    tn_by(gpu, gpu.select_for(tn_kernel(dy.cols()), dw.rows(), dw.cols()), dw, dy, x)
 }
 
 /// [`matmul_tn`] by a given variant of [`TN`] or [`TN_ANY`].

@@ -61,8 +61,12 @@ pub struct Variant {
     pub samples: &'static [&'static [Const]],
     pub needs: Needs,
     pub on: On,
-    /// Chosen for at most this many rows. Variants of one kernel that differ in this must give the same bits.
+    /// Chosen for at most this many rows and columns of the result. Variants of one kernel that differ in the rows must give the same
+    /// bits.
     pub max_rows: usize,
+    pub max_cols: usize,
+    /// Chosen for at least this many elements of the result.
+    pub least_area: usize,
 }
 
 impl Variant {
@@ -78,6 +82,8 @@ impl Variant {
         needs: Needs::Base,
         on: On::Any,
         max_rows: usize::MAX,
+        max_cols: usize::MAX,
+        least_area: 0,
     };
 }
 

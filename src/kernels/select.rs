@@ -14,10 +14,14 @@ pub fn fits(variant: &Variant, caps: &Caps) -> bool {
     }
 }
 
-/// The first variant of `kernel` that fits the device, is preferred on it and takes `rows` rows; failing that the
-/// first that fits and takes them. Every kernel has a base variant, so there always is one.
-pub fn select(kernel: &'static Kernel, rows: usize, caps: &Caps) -> &'static Variant {
-    let usable = || kernel.variants.iter().filter(|v| fits(v, caps) && rows <= v.max_rows);
+/// The first variant of `kernel` that fits the device, is preferred on it and takes a result of `rows` by `cols`; failing that the
+/// first that fits and takes it. Every kernel has a base variant, so there always is one.
+pub fn select(kernel: &'static Kernel, rows: usize, cols: usize, caps: &Caps) -> &'static Variant {
+    let takes = |v: &Variant| {
+        let area = rows.saturating_mul(cols);
+        rows <= v.max_rows && cols <= v.max_cols && area >= v.least_area
+    };
+    let usable = || kernel.variants.iter().filter(|v| fits(v, caps) && takes(v));
     let preferred = |v: &&Variant| match v.on {
         On::Any => true,
         On::Software => caps.software,

@@ -110,7 +110,7 @@ impl<O: Ops> Qwen2<O> {
             hooks.apply(o, Hook::ResidPre(l), &mut x)?;
             let p = &self.params.layers[l];
             let (n1, _) = o.rmsnorm(&x, &p.input_layernorm, self.eps())?;
-            let (q, k, v) = self.qkv(o, p, &n1, &pos)?;
+            let (q, k, v) = self.qkv(o, l, &n1, &pos)?;
             o.scatter_rows(kc, &k, &rows)?;
             o.scatter_rows(vc, &v, &rows)?;
             let (attn, _) = o.attention(&q, kc, vc, &plan, &self.attn)?;

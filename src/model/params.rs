@@ -1,6 +1,60 @@
 //! One tensor per named parameter of a Qwen2 model: the same struct holds weights, gradients and optimizer moments.
 
+use serde::{Deserialize, Serialize};
+
 use super::config::ModelConfig;
+
+/// The projections of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Module {
+    QProj,
+    KProj,
+    VProj,
+    OProj,
+    GateProj,
+    UpProj,
+    DownProj,
+}
+
+impl Module {
+    pub const ALL: [Module; 7] = {
+        use Module::*;
+        [QProj, KProj, VProj, OProj, GateProj, UpProj, DownProj]
+    };
+
+    /// Last part of its name in a checkpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Module::QProj => "q_proj",
+            Module::KProj => "k_proj",
+            Module::VProj => "v_proj",
+            Module::OProj => "o_proj",
+            Module::GateProj => "gate_proj",
+            Module::UpProj => "up_proj",
+            Module::DownProj => "down_proj",
+        }
+    }
+
+    /// Its name within a layer.
+    pub fn path(self) -> String {
+        let attention = matches!(self, Module::QProj | Module::KProj | Module::VProj | Module::OProj);
+        format!("{}.{}", if attention { "self_attn" } else { "mlp" }, self.name())
+    }
+
+    /// `[out, in]`.
+    pub fn shape(self, c: &ModelConfig) -> [usize; 2] {
+        let (h, f) = (c.hidden_size, c.intermediate_size);
+        let (q, kv) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
+        match self {
+            Module::QProj => [q, h],
+            Module::KProj | Module::VProj => [kv, h],
+            Module::OProj => [h, q],
+            Module::GateProj | Module::UpProj => [f, h],
+            Module::DownProj => [h, f],
+        }
+    }
+}
 
 /// One value per parameter of a decoder layer. Projections are `[out, in]`, biases and norms `[1, n]`.
 #[derive(Clone, Debug)]
@@ -55,32 +109,36 @@ impl ParamSpec {
 impl<T> Params<T> {
     /// Makes every parameter in checkpoint order by calling `make` with its name and shape.
     pub fn build<E>(c: &ModelConfig, mut make: impl FnMut(ParamSpec) -> Result<T, E>) -> Result<Self, E> {
-        let mut matrix = |name: String, rows, cols| make(ParamSpec { name, rows, cols, vector: rows == 1 });
-        let (h, f) = (c.hidden_size, c.intermediate_size);
-        let (q, kv) = (c.num_attention_heads * c.head_dim, c.num_key_value_heads * c.head_dim);
-        let embed_tokens = matrix("model.embed_tokens.weight".into(), c.vocab_size, h)?;
+        let mut matrix =
+            |name: String, [rows, cols]: [usize; 2]| make(ParamSpec { name, rows, cols, vector: rows == 1 });
+        let vocabulary = [c.vocab_size, c.hidden_size];
+        let embed_tokens = matrix("model.embed_tokens.weight".into(), vocabulary)?;
         let mut layers = Vec::with_capacity(c.num_hidden_layers);
         for l in 0..c.num_hidden_layers {
             let n = |part: &str| format!("model.layers.{l}.{part}");
+            let weight = |m: Module| (n(&format!("{}.weight", m.path())), m.shape(c));
+            let bias = |m: Module| (n(&format!("{}.bias", m.path())), [1, m.shape(c)[0]]);
+            let norm = |part: &str| (n(&format!("{part}.weight")), [1, c.hidden_size]);
+            let mut make = |(name, shape)| matrix(name, shape);
             layers.push(LayerParams {
-                input_layernorm: matrix(n("input_layernorm.weight"), 1, h)?,
-                q_proj: matrix(n("self_attn.q_proj.weight"), q, h)?,
-                q_bias: matrix(n("self_attn.q_proj.bias"), 1, q)?,
-                k_proj: matrix(n("self_attn.k_proj.weight"), kv, h)?,
-                k_bias: matrix(n("self_attn.k_proj.bias"), 1, kv)?,
-                v_proj: matrix(n("self_attn.v_proj.weight"), kv, h)?,
-                v_bias: matrix(n("self_attn.v_proj.bias"), 1, kv)?,
-                o_proj: matrix(n("self_attn.o_proj.weight"), h, q)?,
-                post_attention_layernorm: matrix(n("post_attention_layernorm.weight"), 1, h)?,
-                gate_proj: matrix(n("mlp.gate_proj.weight"), f, h)?,
-                up_proj: matrix(n("mlp.up_proj.weight"), f, h)?,
-                down_proj: matrix(n("mlp.down_proj.weight"), h, f)?,
+                input_layernorm: make(norm("input_layernorm"))?,
+                q_proj: make(weight(Module::QProj))?,
+                q_bias: make(bias(Module::QProj))?,
+                k_proj: make(weight(Module::KProj))?,
+                k_bias: make(bias(Module::KProj))?,
+                v_proj: make(weight(Module::VProj))?,
+                v_bias: make(bias(Module::VProj))?,
+                o_proj: make(weight(Module::OProj))?,
+                post_attention_layernorm: make(norm("post_attention_layernorm"))?,
+                gate_proj: make(weight(Module::GateProj))?,
+                up_proj: make(weight(Module::UpProj))?,
+                down_proj: make(weight(Module::DownProj))?,
             });
         }
-        let norm = matrix("model.norm.weight".into(), 1, h)?;
+        let norm = matrix("model.norm.weight".into(), [1, c.hidden_size])?;
         let lm_head = match c.tie_word_embeddings {
             true => None,
-            false => Some(matrix("lm_head.weight".into(), c.vocab_size, h)?),
+            false => Some(matrix("lm_head.weight".into(), vocabulary)?),
         };
         Ok(Self { embed_tokens, layers, norm, lm_head })
     }
@@ -111,6 +169,50 @@ impl<T> Params<T> {
 }
 
 impl<T> LayerParams<T> {
+    /// Weights of a projection.
+    pub fn weight(&self, m: Module) -> &T {
+        match m {
+            Module::QProj => &self.q_proj,
+            Module::KProj => &self.k_proj,
+            Module::VProj => &self.v_proj,
+            Module::OProj => &self.o_proj,
+            Module::GateProj => &self.gate_proj,
+            Module::UpProj => &self.up_proj,
+            Module::DownProj => &self.down_proj,
+        }
+    }
+
+    pub fn weight_mut(&mut self, m: Module) -> &mut T {
+        match m {
+            Module::QProj => &mut self.q_proj,
+            Module::KProj => &mut self.k_proj,
+            Module::VProj => &mut self.v_proj,
+            Module::OProj => &mut self.o_proj,
+            Module::GateProj => &mut self.gate_proj,
+            Module::UpProj => &mut self.up_proj,
+            Module::DownProj => &mut self.down_proj,
+        }
+    }
+
+    /// Bias of a projection, where it has one.
+    pub fn bias(&self, m: Module) -> Option<&T> {
+        match m {
+            Module::QProj => Some(&self.q_bias),
+            Module::KProj => Some(&self.k_bias),
+            Module::VProj => Some(&self.v_bias),
+            _ => None,
+        }
+    }
+
+    pub fn bias_mut(&mut self, m: Module) -> Option<&mut T> {
+        match m {
+            Module::QProj => Some(&mut self.q_bias),
+            Module::KProj => Some(&mut self.k_bias),
+            Module::VProj => Some(&mut self.v_bias),
+            _ => None,
+        }
+    }
+
     fn fields(&self) -> [&T; 12] {
         [
             &self.input_layernorm,

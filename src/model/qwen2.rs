@@ -4,10 +4,13 @@
 //! `mid = x + o_proj(attention(rope(q_proj(n1)), rope(k_proj(n1)), v_proj(n1)))`, `n1 = rmsnorm(x)`;
 //! `out = mid + down_proj(silu(gate_proj(n2)) * up_proj(n2))`, `n2 = rmsnorm(mid)`.
 
+use std::sync::Arc;
+
 use super::batch::Batch;
 use super::config::ModelConfig;
 use super::hooks::{Hook, HookSet};
-use super::params::{LayerParams, Params};
+use super::lora::{self, Adapters, LoraConfig, Trained};
+use super::params::{Module, ParamSpec, Params, specs};
 use crate::ops::{AttnShape, HeadOut, OpError, Ops, Result, TensorMeta};
 
 /// What the forward keeps for the backward; the rest is computed again with the same kernels, hence the same bits.
@@ -26,8 +29,11 @@ pub enum Recompute {
 /// A model on a device.
 pub struct Qwen2<O: Ops> {
     pub config: ModelConfig,
-    pub params: Params<O::T>,
-    rope: O::T,
+    /// Shared by models that differ in their adapters alone.
+    pub params: Arc<Params<O::T>>,
+    /// Trained corrections of the projections; with them `params` are frozen.
+    pub adapters: Option<Adapters<O::T>>,
+    rope: Arc<O::T>,
     pub(super) attn: AttnShape,
 }
 
@@ -83,12 +89,117 @@ impl<O: Ops> Qwen2<O> {
             head_dim: config.head_dim,
             scale: (1.0 / (config.head_dim as f64).sqrt()) as f32,
         };
-        Ok(Self { config, params, rope, attn })
+        Ok(Self { config, params: Arc::new(params), adapters: None, rope: Arc::new(rope), attn })
     }
 
-    /// Zeros in the shape of the parameters, for gradients and moments.
-    pub fn zeros_like(&self, o: &O) -> Result<Params<O::T>> {
-        Params::build(&self.config, |s| o.zeros(s.rows, s.cols))
+    /// The same weights in the same memory with other adapters, or none.
+    pub fn sharing(&self, adapters: Option<Adapters<O::T>>) -> Self {
+        let (params, rope) = (self.params.clone(), self.rope.clone());
+        Self { config: self.config.clone(), params, adapters, rope, attn: self.attn }
+    }
+
+    /// The same weights in the same memory, with copies of the adapters.
+    pub fn with_own_adapters(&self, o: &O) -> Result<Self> {
+        let copies = self.adapters.as_ref().map(|a| {
+            let mut tensors = a.iter();
+            let copy = |s: ParamSpec| tensors.next().map_or_else(|| o.zeros(s.rows, s.cols), |t| o.copy(t));
+            Adapters::build(&self.config, &a.config, copy)
+        });
+        Ok(self.sharing(copies.transpose()?))
+    }
+
+    /// The same weights with fresh adapters, which change nothing yet.
+    pub fn with_fresh_adapters(&self, o: &O, config: &LoraConfig, seed: u64) -> Result<Self> {
+        Ok(self.sharing(Some(lora::init(o, &self.config, config, seed)?)))
+    }
+
+    /// Names and shapes of what a training changes, in the order of [`Qwen2::trained`].
+    pub fn trained_specs(&self) -> Vec<ParamSpec> {
+        match &self.adapters {
+            Some(a) => lora::specs(&self.config, &a.config),
+            None => specs(&self.config),
+        }
+    }
+
+    /// What a training changes: the adapters where there are any, else every parameter.
+    pub fn trained(&self) -> Box<dyn Iterator<Item = &O::T> + '_> {
+        match &self.adapters {
+            Some(a) => Box::new(a.iter()),
+            None => Box::new(self.params.iter()),
+        }
+    }
+
+    /// The same to be changed; an error where another model uses the same parameters.
+    pub fn trained_mut(&mut self) -> Result<Box<dyn Iterator<Item = &mut O::T> + '_>> {
+        if let Some(a) = &mut self.adapters {
+            return Ok(Box::new(a.iter_mut()));
+        }
+        match Arc::get_mut(&mut self.params) {
+            Some(p) => Ok(Box::new(p.iter_mut())),
+            None => Err(OpError::Shape {
+                op: "update",
+                detail: "another model shares the parameters of this one: train adapters or load it again".into(),
+            }),
+        }
+    }
+
+    /// A tensor for each that a training changes.
+    pub fn like(&self, mut make: impl FnMut(&ParamSpec, &O::T) -> Result<O::T>) -> Result<Trained<O::T>> {
+        let mut own = self.trained();
+        let missing = |s: &ParamSpec| OpError::Shape { op: "like", detail: format!("{} is missing", s.name) };
+        let make = |s: ParamSpec| own.next().ok_or_else(|| missing(&s)).and_then(|t| make(&s, t));
+        Ok(match &self.adapters {
+            Some(a) => Trained::Lora(Adapters::build(&self.config, &a.config, make)?),
+            None => Trained::Full(Params::build(&self.config, make)?),
+        })
+    }
+
+    /// Zeros in f32 in the shape of what is trained, for gradients.
+    pub fn zeros_like(&self, o: &O) -> Result<Trained<O::T>> {
+        self.like(|s, _| o.zeros(s.rows, s.cols))
+    }
+
+    /// `y = x W^T (+ bias)` of a projection, corrected by its adapter.
+    fn project(&self, o: &O, l: usize, m: Module, x: &O::T) -> Result<O::T> {
+        let p = &self.params.layers[l];
+        let mut y = o.matmul_nt(x, p.weight(m), p.bias(m))?;
+        if let Some((a, pair)) = self.adapters.as_ref().and_then(|a| Some((a, a.pair(l, m)?))) {
+            lora::forward(o, a.config.scale(), pair, x, &mut y)?;
+        }
+        Ok(y)
+    }
+
+    /// Backward of [`Qwen2::project`]: adds to `grads`, returns the gradient of `x`, added to `acc` when given.
+    #[allow(clippy::too_many_arguments)]
+    fn project_bwd(
+        &self,
+        o: &O,
+        l: usize,
+        m: Module,
+        dy: &O::T,
+        x: &O::T,
+        acc: Option<O::T>,
+        grads: &mut Trained<O::T>,
+    ) -> Result<O::T> {
+        let w = self.params.layers[l].weight(m);
+        let pair = self.adapters.as_ref().and_then(|a| Some((a, a.pair(l, m)?)));
+        match (grads, pair) {
+            (Trained::Full(g), _) => {
+                o.matmul_tn(g.layers[l].weight_mut(m), dy, x)?;
+                if let Some(bias) = g.layers[l].bias_mut(m) {
+                    o.bias_bwd(bias, dy)?;
+                }
+                o.matmul_nn(dy, w, acc)
+            }
+            (Trained::Lora(g), Some((a, pair))) => {
+                let dx = o.matmul_nn(dy, w, acc)?;
+                match g.pair_mut(l, m) {
+                    Some(g) => lora::backward(o, a.config.scale(), pair, g, dy, x, dx),
+                    None => Ok(dx),
+                }
+            }
+            (Trained::Lora(_), None) => o.matmul_nn(dy, w, acc),
+        }
     }
 
     pub(super) fn eps(&self) -> f32 {
@@ -114,10 +225,10 @@ impl<O: Ops> Qwen2<O> {
     }
 
     /// Queries, keys and values with rotary positions applied.
-    pub(super) fn qkv(&self, o: &O, p: &LayerParams<O::T>, n1: &O::T, pos: &O::I) -> Result<(O::T, O::T, O::T)> {
-        let mut q = o.matmul_nt(n1, &p.q_proj, Some(&p.q_bias))?;
-        let mut k = o.matmul_nt(n1, &p.k_proj, Some(&p.k_bias))?;
-        let v = o.matmul_nt(n1, &p.v_proj, Some(&p.v_bias))?;
+    pub(super) fn qkv(&self, o: &O, l: usize, n1: &O::T, pos: &O::I) -> Result<(O::T, O::T, O::T)> {
+        let mut q = self.project(o, l, Module::QProj, n1)?;
+        let mut k = self.project(o, l, Module::KProj, n1)?;
+        let v = self.project(o, l, Module::VProj, n1)?;
         o.rope(&mut q, pos, &self.rope, self.config.head_dim, false)?;
         o.rope(&mut k, pos, &self.rope, self.config.head_dim, false)?;
         Ok((q, k, v))
@@ -135,7 +246,7 @@ impl<O: Ops> Qwen2<O> {
         hooks: &HookSet<O>,
     ) -> Result<(O::T, O::T, O::T, O::T, O::T, O::T, O::T)> {
         let p = &self.params.layers[l];
-        let mut delta = o.matmul_nt(attn, &p.o_proj, None)?;
+        let mut delta = self.project(o, l, Module::OProj, attn)?;
         hooks.apply(o, Hook::AttnOut(l), &mut delta)?;
         let (mid, n2, rstd2) = if hooks.at(Hook::ResidMid(l)) {
             o.add(&mut delta, x)?;
@@ -145,17 +256,17 @@ impl<O: Ops> Qwen2<O> {
         } else {
             o.add_rmsnorm(x, &delta, &p.post_attention_layernorm, self.eps())?
         };
-        let (gate, up, act) = self.mlp_inner(o, p, &n2)?;
-        let mut out = o.matmul_nt(&act, &p.down_proj, None)?;
+        let (gate, up, act) = self.mlp_inner(o, l, &n2)?;
+        let mut out = self.project(o, l, Module::DownProj, &act)?;
         hooks.apply(o, Hook::MlpOut(l), &mut out)?;
         o.add(&mut out, &mid)?;
         hooks.apply(o, Hook::ResidPost(l), &mut out)?;
         Ok((mid, n2, rstd2, gate, up, act, out))
     }
 
-    fn mlp_inner(&self, o: &O, p: &LayerParams<O::T>, n2: &O::T) -> Result<(O::T, O::T, O::T)> {
-        let gate = o.matmul_nt(n2, &p.gate_proj, None)?;
-        let up = o.matmul_nt(n2, &p.up_proj, None)?;
+    fn mlp_inner(&self, o: &O, l: usize, n2: &O::T) -> Result<(O::T, O::T, O::T)> {
+        let gate = self.project(o, l, Module::GateProj, n2)?;
+        let up = self.project(o, l, Module::UpProj, n2)?;
         let act = o.swiglu(&gate, &up)?;
         Ok((gate, up, act))
     }
@@ -172,7 +283,7 @@ impl<O: Ops> Qwen2<O> {
     ) -> Result<(Inner<O::T>, O::T)> {
         let p = &self.params.layers[l];
         let (n1, rstd1) = o.rmsnorm(x, &p.input_layernorm, self.eps())?;
-        let (q, mut k, mut v) = self.qkv(o, p, &n1, &batch.pos)?;
+        let (q, mut k, mut v) = self.qkv(o, l, &n1, &batch.pos)?;
         if let Some(copies) = &batch.copies {
             (k, v) = (o.gather_rows(&k, &copies.rows)?, o.gather_rows(&v, &copies.rows)?);
         }
@@ -260,13 +371,14 @@ impl<O: Ops> Qwen2<O> {
         temperature: f32,
         tokens: usize,
         hooks: &HookSet<O>,
-        grads: &mut Params<O::T>,
+        grads: &mut Trained<O::T>,
     ) -> Result<O::T> {
         let head = self.params.head();
-        let mut dn =
-            o.head_logp_bwd(dlogp, &tail.normed, head, targets, temperature, &tail.head, Some(grads.head_mut()))?;
+        let dhead = grads.full().map(Params::head_mut);
+        let mut dn = o.head_logp_bwd(dlogp, &tail.normed, head, targets, temperature, &tail.head, dhead)?;
         hooks.apply_bwd(o, Hook::FinalNorm, &mut dn)?;
-        let dx = o.rmsnorm_bwd(&dn, &tail.x, &self.params.norm, &tail.rstd, Some(&mut grads.norm), None)?;
+        let dnorm = grads.full().map(|g| &mut g.norm);
+        let dx = o.rmsnorm_bwd(&dn, &tail.x, &self.params.norm, &tail.rstd, dnorm, None)?;
         let mut dout = o.zeros(tokens, self.config.hidden_size)?;
         o.scatter_add_rows(&mut dout, &dx, rows)?;
         Ok(dout)
@@ -280,7 +392,7 @@ impl<O: Ops> Qwen2<O> {
         mut dout: O::T,
         batch: &Batch<O::I>,
         hooks: &HookSet<O>,
-        grads: &mut Params<O::T>,
+        grads: &mut Trained<O::T>,
     ) -> Result<()> {
         drop(saved.out);
         for (l, layer) in saved.layers.into_iter().enumerate().rev() {
@@ -289,11 +401,14 @@ impl<O: Ops> Qwen2<O> {
                 None => hooks.without_capture(|h| Ok(self.block(o, l, &layer.x, batch, h, true)?.0))?,
             };
             hooks.apply_bwd(o, Hook::ResidPost(l), &mut dout)?;
-            dout = self.block_bwd(o, l, layer.x, inner, dout, batch, hooks, &mut grads.layers[l])?;
+            dout = self.block_bwd(o, l, layer.x, inner, dout, batch, hooks, grads)?;
             hooks.apply_bwd(o, Hook::ResidPre(l), &mut dout)?;
         }
         hooks.apply_bwd(o, Hook::Embed, &mut dout)?;
-        o.embed_bwd(&mut grads.embed_tokens, &dout, &batch.scatter)
+        match grads.full() {
+            Some(g) => o.embed_bwd(&mut g.embed_tokens, &dout, &batch.scatter),
+            None => Ok(()),
+        }
     }
 
     /// Backward of one block: gradient of its output to gradient of its input.
@@ -307,14 +422,14 @@ impl<O: Ops> Qwen2<O> {
         dout: O::T,
         batch: &Batch<O::I>,
         hooks: &HookSet<O>,
-        g: &mut LayerParams<O::T>,
+        grads: &mut Trained<O::T>,
     ) -> Result<O::T> {
         let p = &self.params.layers[l];
         // MLP: out = mid + mlp(n2(mid))
         let mlp = match s.mlp {
             Some(m) => m,
             None => {
-                let (gate, up, act) = self.mlp_inner(o, p, &s.n2)?;
+                let (gate, up, act) = self.mlp_inner(o, l, &s.n2)?;
                 Mlp { gate, up, act }
             }
         };
@@ -326,14 +441,11 @@ impl<O: Ops> Qwen2<O> {
             None
         };
         let dmlp = edited.as_ref().unwrap_or(&dout);
-        o.matmul_tn(&mut g.down_proj, dmlp, &mlp.act)?;
-        let dact = o.matmul_nn(dmlp, &p.down_proj, None)?;
+        let dact = self.project_bwd(o, l, Module::DownProj, dmlp, &mlp.act, None, grads)?;
         let (dgate, dup) = o.swiglu_bwd(&dact, &mlp.gate, &mlp.up)?;
-        o.matmul_tn(&mut g.gate_proj, &dgate, &s.n2)?;
-        o.matmul_tn(&mut g.up_proj, &dup, &s.n2)?;
-        let dn2 = o.matmul_nn(&dgate, &p.gate_proj, None)?;
-        let dn2 = o.matmul_nn(&dup, &p.up_proj, Some(dn2))?;
-        let norm = Some(&mut g.post_attention_layernorm);
+        let dn2 = self.project_bwd(o, l, Module::GateProj, &dgate, &s.n2, None, grads)?;
+        let dn2 = self.project_bwd(o, l, Module::UpProj, &dup, &s.n2, Some(dn2), grads)?;
+        let norm = grads.full().map(|g| &mut g.layers[l].post_attention_layernorm);
         let mut dmid = o.rmsnorm_bwd(&dn2, &s.mid, &p.post_attention_layernorm, &s.rstd2, norm, Some(dout))?;
         hooks.apply_bwd(o, Hook::ResidMid(l), &mut dmid)?;
 
@@ -346,8 +458,7 @@ impl<O: Ops> Qwen2<O> {
             None
         };
         let ddelta = edited.as_ref().unwrap_or(&dmid);
-        o.matmul_tn(&mut g.o_proj, ddelta, &s.attn)?;
-        let dattn = o.matmul_nn(ddelta, &p.o_proj, None)?;
+        let dattn = self.project_bwd(o, l, Module::OProj, ddelta, &s.attn, None, grads)?;
         let (mut dq, mut dk, mut dv) =
             o.attention_bwd(&dattn, &s.q, &s.k, &s.v, &s.attn, &s.lse, &batch.plan, &self.attn)?;
         if let Some(copies) = &batch.copies {
@@ -359,17 +470,10 @@ impl<O: Ops> Qwen2<O> {
         }
         o.rope(&mut dq, &batch.pos, &self.rope, self.config.head_dim, true)?;
         o.rope(&mut dk, &batch.pos, &self.rope, self.config.head_dim, true)?;
-        for (dy, gw, gb) in [
-            (&dq, &mut g.q_proj, &mut g.q_bias),
-            (&dk, &mut g.k_proj, &mut g.k_bias),
-            (&dv, &mut g.v_proj, &mut g.v_bias),
-        ] {
-            o.matmul_tn(gw, dy, &s.n1)?;
-            o.bias_bwd(gb, dy)?;
-        }
-        let dn1 = o.matmul_nn(&dq, &p.q_proj, None)?;
-        let dn1 = o.matmul_nn(&dk, &p.k_proj, Some(dn1))?;
-        let dn1 = o.matmul_nn(&dv, &p.v_proj, Some(dn1))?;
-        o.rmsnorm_bwd(&dn1, &x, &p.input_layernorm, &s.rstd1, Some(&mut g.input_layernorm), Some(dmid))
+        let dn1 = self.project_bwd(o, l, Module::QProj, &dq, &s.n1, None, grads)?;
+        let dn1 = self.project_bwd(o, l, Module::KProj, &dk, &s.n1, Some(dn1), grads)?;
+        let dn1 = self.project_bwd(o, l, Module::VProj, &dv, &s.n1, Some(dn1), grads)?;
+        let norm = grads.full().map(|g| &mut g.layers[l].input_layernorm);
+        o.rmsnorm_bwd(&dn1, &x, &p.input_layernorm, &s.rstd1, norm, Some(dmid))
     }
 }

@@ -4,7 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{
-    AdamW, AttnPlan, AttnShape, Dtype, HeadOut, IndexMeta, OpError, Ops, Result, Sampling, ScatterPlan, TensorMeta,
+    AdamW, AttnPlan, AttnShape, DeviceMemory, Dtype, HeadOut, IndexMeta, OpError, Ops, Result, Sampling, ScatterPlan,
+    TensorMeta,
 };
 
 /// Backend `A` under the eyes of reference `B`.
@@ -149,6 +150,10 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
 
     fn device_name(&self) -> String {
         format!("{} checked by {}", self.a.device_name(), self.b.device_name())
+    }
+
+    fn memory(&self) -> Option<DeviceMemory> {
+        self.a.memory()
     }
 
     fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<Self::T> {

@@ -120,6 +120,24 @@ pub struct HeadOut<T> {
     pub logits: Option<T>,
 }
 
+/// Something a device does at best, as measured.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Ceiling {
+    pub name: &'static str,
+    pub value: f64,
+    pub unit: &'static str,
+}
+
+/// Memory of a device, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Largest binding and largest buffer: they decide how work is cut.
+    pub max_binding: u64,
+    pub max_buffer: u64,
+    /// Most that tensors held at once since the device was opened.
+    pub peak: u64,
+}
+
 /// Arithmetic of one device. Methods record work; errors that a device reports late surface at [`Ops::read`],
 /// [`Ops::read_index`] or [`Ops::sync`] and name the kernel. Shape mistakes are reported at once.
 pub trait Ops: Sync {
@@ -128,6 +146,16 @@ pub trait Ops: Sync {
 
     /// Human name of the device, for manifests and errors.
     fn device_name(&self) -> String;
+
+    /// What the device can say of its memory; `None` where it has none of its own.
+    fn memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
+    /// What the device does at best, measured now; empty where that has no meaning.
+    fn ceilings(&self) -> Result<Vec<Ceiling>> {
+        Ok(Vec::new())
+    }
 
     /// Independent strands of work that pay on this device when its operations are of about `flops` floating-point operations
     /// each: 1, except where small operations leave processors idle.

@@ -2,7 +2,7 @@
 
 use crate::model::batch::{Batch, Group};
 use crate::model::hooks::HookSet;
-use crate::model::params::Params;
+use crate::model::lora::Trained;
 use crate::model::qwen2::{Qwen2, Recompute};
 use crate::ops::{Ops, Result, TensorMeta};
 
@@ -142,7 +142,7 @@ pub fn accumulate<O: Ops>(
     examples: &[Example],
     temperature: f32,
     micro: MicroBatch,
-    grads: &mut Params<O::T>,
+    grads: &mut Trained<O::T>,
     mut loss: impl FnMut(usize, &Scores, &mut [f32]),
 ) -> Result<Vec<Scores>> {
     let hooks = HookSet::default();
@@ -168,7 +168,7 @@ pub fn accumulate<O: Ops>(
 }
 
 /// Sets every gradient to zero.
-pub fn zero<O: Ops>(o: &O, grads: &mut Params<O::T>) -> Result<()> {
+pub fn zero<O: Ops>(o: &O, grads: &mut Trained<O::T>) -> Result<()> {
     for g in grads.iter_mut() {
         debug_assert!(!g.is_empty());
         o.fill(g, 0.0)?;

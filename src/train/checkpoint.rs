@@ -1,4 +1,4 @@
-//! `checkpoint-{step}/`: weights and moments in f32, and the trainer's state. Sampler and data position are functions of
+//! `checkpoint-{step}/`: trained weights and moments with the bits they have on the device, and the trainer's state. Sampler and data position are functions of
 //! the step, so nothing else is needed to continue to the same bytes. A folder `checkpoint-{step}` is complete, also after a kill.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::error::{Result, TrainError};
 use super::run::{Ended, State, checkpoint_dir};
 use crate::durable;
 use crate::model::ModelError;
-use crate::model::params::{ParamSpec, Params, specs};
+use crate::model::params::ParamSpec;
 use crate::model::qwen2::Qwen2;
 use crate::model::tensor_file::FileDtype;
 use crate::model::tensor_writer::{TensorSpec, TensorWriter};
@@ -39,7 +39,11 @@ impl TrainerState {
     }
 }
 
-const FILES: [&str; 3] = ["model.safetensors", "adam_m.safetensors", "adam_v.safetensors"];
+/// Weights that are trained (all, or the adapters with their ranks padded to a multiple of four), then moments.
+fn files<O: Ops>(model: &Qwen2<O>) -> [&'static str; 3] {
+    let weights = if model.adapters.is_some() { "adapters.safetensors" } else { "model.safetensors" };
+    [weights, "adam_m.safetensors", "adam_v.safetensors"]
+}
 
 fn fail(path: &Path, detail: impl std::fmt::Display) -> TrainError {
     TrainError::Checkpoint { path: path.to_path_buf(), detail: detail.to_string() }
@@ -74,10 +78,11 @@ pub fn clean(dir: &Path) -> Result<()> {
 pub fn save<O: Ops>(o: &O, state: &State<O>, meta: &TrainerState, dir: &Path, keep: usize) -> Result<()> {
     let target = checkpoint_dir(dir, meta.global_step);
     let temporary = durable::begin_dir(&target)?;
-    let names = specs(&state.model.config);
-    for (file, params) in FILES.iter().zip([&state.model.params, &state.optimizer.m, &state.optimizer.v]) {
-        write_params(o, &names, params, &temporary.join(file))?;
-    }
+    let names = state.model.trained_specs();
+    let [weights, m, v] = files(&state.model).map(|f| temporary.join(f));
+    write_params(o, &names, state.model.trained(), &weights)?;
+    write_params(o, &names, state.optimizer.m.iter(), &m)?;
+    write_params(o, &names, state.optimizer.v.iter(), &v)?;
     let path = temporary.join("trainer_state.json");
     let text = serde_json::to_string_pretty(meta).map_err(|e| fail(&path, e))?;
     durable::write(&path, text.as_bytes())?;
@@ -92,12 +97,21 @@ pub fn save<O: Ops>(o: &O, state: &State<O>, meta: &TrainerState, dir: &Path, ke
 }
 
 /// One tensor in memory at a time.
-fn write_params<O: Ops>(o: &O, names: &[ParamSpec], params: &Params<O::T>, path: &Path) -> Result<()> {
-    let spec = |(s, t): (&ParamSpec, &O::T)| TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: stored(t) };
-    let layout: Vec<TensorSpec> = names.iter().zip(params.iter()).map(spec).collect();
+fn write_params<'a, O: Ops>(
+    o: &O,
+    names: &[ParamSpec],
+    params: impl Iterator<Item = &'a O::T>,
+    path: &Path,
+) -> Result<()>
+where
+    O::T: 'a,
+{
+    let params: Vec<&O::T> = params.collect();
+    let spec = |(s, t): (&ParamSpec, &&O::T)| TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: stored(*t) };
+    let layout: Vec<TensorSpec> = names.iter().zip(&params).map(spec).collect();
     let said = |e: ModelError| fail(path, e);
     let mut file = TensorWriter::create(path, &[("format", "pt")], &layout).map_err(said)?;
-    for (spec, tensor) in names.iter().zip(params.iter()) {
+    for (spec, tensor) in names.iter().zip(params) {
         file.put(&spec.name, &o.read(tensor)?).map_err(said)?;
     }
     file.finish().map_err(said)
@@ -116,24 +130,33 @@ pub fn load<O: Ops>(o: &O, state: &mut State<O>, dir: &Path) -> Result<TrainerSt
     let path = dir.join("trainer_state.json");
     let text = std::fs::read_to_string(&path).map_err(TrainError::io(&path))?;
     let meta: TrainerState = serde_json::from_str(&text).map_err(|e| fail(&path, e))?;
-    let names = specs(&state.model.config);
-    for (file, params) in FILES.iter().zip([&mut state.model.params, &mut state.optimizer.m, &mut state.optimizer.v]) {
-        read_params(o, &names, params, &dir.join(file))?;
-    }
+    let names = state.model.trained_specs();
+    let [weights, m, v] = files(&state.model).map(|f| dir.join(f));
+    read_params(o, &names, state.model.trained_mut()?, &weights)?;
+    read_params(o, &names, state.optimizer.m.iter_mut(), &m)?;
+    read_params(o, &names, state.optimizer.v.iter_mut(), &v)?;
     state.optimizer.step = meta.optimizer_step;
     Ok(meta)
 }
 
-/// Overwrites a model's weights with a checkpoint's.
+/// Overwrites what a model trains with a checkpoint's.
 pub fn load_model<O: Ops>(o: &O, model: &mut Qwen2<O>, dir: &Path) -> Result<()> {
-    let names = specs(&model.config);
-    read_params(o, &names, &mut model.params, &dir.join(FILES[0]))
+    let (names, file) = (model.trained_specs(), dir.join(files(model)[0]));
+    read_params(o, &names, model.trained_mut()?, &file)
 }
 
-fn read_params<O: Ops>(o: &O, names: &[ParamSpec], params: &mut Params<O::T>, path: &Path) -> Result<()> {
+fn read_params<'a, O: Ops>(
+    o: &O,
+    names: &[ParamSpec],
+    params: impl Iterator<Item = &'a mut O::T>,
+    path: &Path,
+) -> Result<()>
+where
+    O::T: 'a,
+{
     let bytes = std::fs::read(path).map_err(TrainError::io(path))?;
     let file = safetensors::SafeTensors::deserialize(&bytes).map_err(|e| fail(path, e))?;
-    for (spec, tensor) in names.iter().zip(params.iter_mut()) {
+    for (spec, tensor) in names.iter().zip(params) {
         let view = file.tensor(&spec.name).map_err(|e| fail(path, e))?;
         let bf16 = tensor.dtype() == ops::Dtype::Bf16;
         let expected = if bf16 { Dtype::BF16 } else { Dtype::F32 };

@@ -7,7 +7,7 @@ use crate::model::batch::Batch;
 use crate::model::error::Result;
 use crate::model::golden::{GoldenModel, GrpoBatch, LossAndGrads};
 use crate::model::hooks::{Action, Hook, HookSet};
-use crate::model::params::{Params, specs};
+use crate::model::lora::Trained;
 use crate::model::qwen2::{Qwen2, Recompute};
 use crate::ops::{Ops, Sampling};
 
@@ -20,8 +20,8 @@ pub struct Verified<'a, O: Ops> {
 const MICRO: MicroBatch = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
 
 impl<O: Ops> Verified<'_, O> {
-    fn named(&self, grads: &Params<O::T>) -> Result<std::collections::BTreeMap<String, Vec<f32>>> {
-        let names = specs(&self.model.config).into_iter().map(|s| s.name);
+    fn named(&self, grads: &Trained<O::T>) -> Result<std::collections::BTreeMap<String, Vec<f32>>> {
+        let names = self.model.trained_specs().into_iter().map(|s| s.name);
         names.zip(grads.iter()).map(|(n, g)| Ok((n, self.o.read(g)?))).collect()
     }
 }

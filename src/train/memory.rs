@@ -1,6 +1,6 @@
 //! What a GRPO training holds on a GPU at its widest moment, by running it on a device that only counts ([`Meter`]).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::accumulate::{Example, MicroBatch, accumulate, score};
 use super::error::Result;
@@ -10,6 +10,7 @@ use crate::generate::{GenerateConfig, Request, generate};
 use crate::gpu::meter::Meter;
 use crate::model::config::ModelConfig;
 use crate::model::hooks::HookSet;
+use crate::model::lora::LoraConfig;
 use crate::model::params::Params;
 use crate::model::qwen2::Qwen2;
 use crate::ops::{Ops, Sampling};
@@ -27,14 +28,19 @@ pub struct Training<'a> {
     pub model: &'a ModelConfig,
     pub grpo: &'a GrpoConfig,
     pub optim: &'a OptimConfig,
+    /// Adapters instead of every weight.
+    pub lora: Option<&'a LoraConfig>,
     /// Tokens of the longest prompt.
     pub prompt: usize,
-    /// Frozen models beside the trained one: the anchor, and the start model that a phase is measured against.
-    pub frozen: usize,
+    /// Whether a frozen model is beside the trained one: the anchor, or the start model that a phase is measured against, never both
+    /// at once. Under LoRA it is the weights that are there anyway.
+    pub frozen: bool,
+    /// Sequences decoded together, and tokens of each, when a phase measures behaviour.
+    pub evaluate: Option<(usize, usize)>,
 }
 
 /// Bytes by kind. What only one stage holds is listed for that stage; the total counts the wider one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryPlan {
     pub weights: u64,
     pub gradients: u64,
@@ -46,13 +52,16 @@ pub struct MemoryPlan {
     pub scoring: u64,
     /// Training: what the forward keeps, gradients of activations, a chunk of logits.
     pub training: u64,
+    /// Measuring behaviour between steps, without the frozen model.
+    pub checks: u64,
     pub staging: u64,
 }
 
 impl MemoryPlan {
     /// Bytes of tensors at the widest moment: what [`Gpu::peak_bytes`](crate::gpu::Gpu::peak_bytes) will say.
     pub fn peak(&self) -> u64 {
-        self.throughout() + self.rollout.max(self.scoring).max(self.training)
+        let checks = self.throughout() - self.frozen + self.checks;
+        checks.max(self.throughout() + self.rollout.max(self.scoring).max(self.training))
     }
 
     /// Held from the first step to the last.
@@ -66,15 +75,16 @@ impl MemoryPlan {
     }
 
     /// Rows of a table: kind, bytes.
-    pub fn rows(&self) -> [(&'static str, u64); 8] {
+    pub fn rows(&self) -> [(&'static str, u64); 9] {
         [
             ("weights", self.weights),
             ("gradients, f32", self.gradients),
             ("optimizer moments", self.moments),
-            ("frozen models (anchor, start)", self.frozen),
+            ("frozen model (anchor or start)", self.frozen),
             ("rollout: key/value cache, activations, logits", self.rollout),
             ("scoring under the anchor", self.scoring),
             ("training: activations, head chunk", self.training),
+            ("checks: decoding, without the frozen model", self.checks),
             ("staging and readback", self.staging),
         ]
     }
@@ -89,11 +99,15 @@ fn model(o: &Meter, t: &Training<'_>, positions: usize) -> Result<Qwen2<Meter>> 
 }
 
 /// The plan of a training whose prompts are all as long as the longest and whose completions all reach the limit.
-pub fn plan(t: &Training<'_>, max_binding: u64) -> Result<MemoryPlan> {
-    let o = Meter::new(max_binding, MAX_BUFFER);
+pub fn plan(t: &Training<'_>, max_binding: u64, max_buffer: u64) -> Result<MemoryPlan> {
+    let o = Meter::new(max_binding, max_buffer);
     let (c, positions) = (t.grpo, t.prompt + t.grpo.max_completion_length);
     let grown = |before: u64| o.held().now - before;
-    let mut state = model(&o, t, positions)?;
+    let base = model(&o, t, positions)?;
+    let mut state = match t.lora {
+        Some(lora) => base.with_fresh_adapters(&o, lora, 0)?,
+        None => base,
+    };
     let weights = grown(0);
     let before = o.held().now;
     let mut grads = state.zeros_like(&o)?;
@@ -102,7 +116,11 @@ pub fn plan(t: &Training<'_>, max_binding: u64) -> Result<MemoryPlan> {
     let mut optimizer = Optimizer::new(&o, &state, t.optim.clone())?;
     let moments = grown(before);
     let before = o.held().now;
-    let frozen_models = (0..t.frozen).map(|_| model(&o, t, positions)).collect::<Result<Vec<_>>>()?;
+    let anchor = match (t.frozen, t.lora) {
+        (false, _) => None,
+        (true, Some(_)) => Some(state.sharing(None)),
+        (true, None) => Some(model(&o, t, positions)?),
+    };
     let frozen = grown(before);
 
     let held = o.held().now;
@@ -113,40 +131,18 @@ pub fn plan(t: &Training<'_>, max_binding: u64) -> Result<MemoryPlan> {
         Ok(o.held().peak - held)
     };
     let prompt = vec![0u32; t.prompt.max(1)];
-    let requests: Vec<Request> = (0..c.prompts_per_step)
-        .map(|i| Request {
-            prompt: prompt.clone(),
-            sequences: (0..c.num_generations).map(|g| (i * c.num_generations + g) as u32).collect(),
-        })
-        .collect();
-    let settings = GenerateConfig {
-        sampling: Sampling { temperature: c.temperature as f32, top_k: c.top_k, top_p: c.top_p as f32 },
-        repetition_penalty: 1.0,
-        // The cache is made at once and later tokens are alike: two show the widest moment.
-        max_new_tokens: 2.min(c.max_completion_length),
-        stop_ids: Vec::new(),
-        seed: 0,
-        max_batch: c.rollout_batch,
+    let rollout = decoding(&o, t, &state, c.prompts_per_step, c.num_generations, c.rollout_batch, positions)?;
+    let checks = match t.evaluate {
+        Some((batch, tokens)) => decoding(&o, t, &state, batch, 1, batch, t.prompt + tokens)?,
+        None => 0,
     };
-    let rollout = stage(&mut || {
-        generate(&o, &state, &requests, &settings, &HookSet::default())?;
-        Ok(())
-    })?;
-    // The cache as it will be: with room for whole completions.
-    let width = t.model.num_key_value_heads * t.model.head_dim;
-    let sequences = (c.prompts_per_step * c.num_generations).min(c.rollout_batch.max(c.num_generations));
-    let cache = |positions: usize| -> Result<u64> {
-        let one = o.zeros(sequences * positions, width)?;
-        Ok(2 * t.model.num_hidden_layers as u64 * one.held_bytes())
-    };
-    let rollout = rollout + cache(positions)? - cache(t.prompt + settings.max_new_tokens)?;
 
     let completion = vec![0u32; c.max_completion_length.max(1)];
     let examples: Vec<Example> =
         (0..c.prompts_per_step * c.num_generations).map(|_| Example::completion(&prompt, &completion)).collect();
     let micro = MicroBatch { max_tokens: c.micro_batch_tokens, recompute: c.recompute };
     let temperature = c.temperature as f32;
-    let scoring = match frozen_models.first() {
+    let scoring = match &anchor {
         Some(anchor) => stage(&mut || score(&o, anchor, &examples, temperature, micro).map(drop).map_err(Into::into))?,
         None => 0,
     };
@@ -155,5 +151,42 @@ pub fn plan(t: &Training<'_>, max_binding: u64) -> Result<MemoryPlan> {
         optimizer.update(&o, &mut state, &grads, 1)?;
         Ok(())
     })?;
-    Ok(MemoryPlan { weights, gradients, moments, frozen, rollout, scoring, training, staging: STAGING })
+    Ok(MemoryPlan { weights, gradients, moments, frozen, rollout, scoring, training, checks, staging: STAGING })
+}
+
+/// Bytes that decoding adds: `prompts` with `each` sequences, `batch` at a time, of up to `positions` tokens.
+fn decoding(
+    o: &Meter,
+    t: &Training<'_>,
+    model: &Qwen2<Meter>,
+    prompts: usize,
+    each: usize,
+    batch: usize,
+    positions: usize,
+) -> Result<u64> {
+    let prompt = vec![0u32; t.prompt.max(1)];
+    let requests: Vec<Request> = (0..prompts)
+        .map(|i| Request { prompt: prompt.clone(), sequences: (0..each).map(|g| (i * each + g) as u32).collect() })
+        .collect();
+    let settings = GenerateConfig {
+        sampling: Sampling { temperature: t.grpo.temperature as f32, top_k: t.grpo.top_k, top_p: t.grpo.top_p as f32 },
+        repetition_penalty: 1.0,
+        // The cache is made at once and later tokens are alike: two show the widest moment.
+        max_new_tokens: 2.min(positions - t.prompt.min(positions)).max(1),
+        stop_ids: Vec::new(),
+        seed: 0,
+        max_batch: batch,
+    };
+    let held = o.held().now;
+    o.reset_peak();
+    generate(o, model, &requests, &settings, &HookSet::default())?;
+    let short = o.held().peak - held;
+    // The cache as it will be: with room for whole completions.
+    let width = t.model.num_key_value_heads * t.model.head_dim;
+    let sequences = (prompts * each).min(batch.max(each));
+    let cache = |positions: usize| -> Result<u64> {
+        let one = o.zeros(sequences * positions, width)?;
+        Ok(2 * t.model.num_hidden_layers as u64 * one.held_bytes())
+    };
+    Ok(short + cache(positions)? - cache(t.prompt + settings.max_new_tokens)?)
 }

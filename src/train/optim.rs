@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::generate::source::Storage;
-use crate::model::params::{ParamSpec, Params, specs};
+use crate::model::lora::Trained;
+use crate::model::params::ParamSpec;
 use crate::model::qwen2::Qwen2;
 use crate::ops::plan::mix;
 use crate::ops::{AdamW, Dtype, Ops, Result, TensorMeta};
@@ -20,7 +21,8 @@ pub enum Schedule {
     Cosine,
 }
 
-/// How weights and moments are stored while they are trained. Gradients and arithmetic are f32 in any case.
+/// How weights and moments are stored while they are trained. Gradients and arithmetic are f32 in any case. Under LoRA it is how the
+/// frozen weights are stored; adapters and their moments are f32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -102,8 +104,8 @@ impl OptimConfig {
 /// First and second moments, stored as their weights are, and the number of updates made.
 pub struct Optimizer<T> {
     pub config: OptimConfig,
-    pub m: Params<T>,
-    pub v: Params<T>,
+    pub m: Trained<T>,
+    pub v: Trained<T>,
     pub step: u64,
     specs: Vec<ParamSpec>,
 }
@@ -125,13 +127,12 @@ pub struct Update {
 impl<T: TensorMeta> Optimizer<T> {
     pub fn new<O: Ops<T = T>>(o: &O, model: &Qwen2<O>, config: OptimConfig) -> Result<Self> {
         let moments = || {
-            let mut weights = model.params.iter();
-            Params::build(&model.config, |s| match weights.next().map(TensorMeta::dtype) {
-                Some(Dtype::Bf16) => o.zeros_bf16(s.rows, s.cols),
-                _ => o.zeros(s.rows, s.cols),
+            model.like(|s, weight| match weight.dtype() {
+                Dtype::Bf16 => o.zeros_bf16(s.rows, s.cols),
+                Dtype::F32 => o.zeros(s.rows, s.cols),
             })
         };
-        Ok(Self { config, m: moments()?, v: moments()?, step: 0, specs: specs(&model.config) })
+        Ok(Self { config, m: moments()?, v: moments()?, step: 0, specs: model.trained_specs() })
     }
 
     /// Key of the random bits of tensor `index` at this step: a function of seed, step and tensor alone.
@@ -140,12 +141,12 @@ impl<T: TensorMeta> Optimizer<T> {
         [word(self.config.seed, 0x5bd1_e995) ^ mix(self.step as u32), word(self.step, 0x2545_f491) ^ mix(index as u32)]
     }
 
-    /// Clips and applies `grads` to the model's parameters.
+    /// Clips and applies `grads` to what the model trains.
     pub fn update<O: Ops<T = T>>(
         &mut self,
         o: &O,
         model: &mut Qwen2<O>,
-        grads: &Params<T>,
+        grads: &Trained<T>,
         total_steps: u64,
     ) -> Result<Update> {
         let c = &self.config;
@@ -178,7 +179,7 @@ impl<T: TensorMeta> Optimizer<T> {
         let mut changes = Vec::with_capacity(self.specs.len());
         let mut report = o.zeros(self.specs.len(), 2)?;
         let mut packed = 0;
-        let weights = model.params.iter_mut().zip(all).zip(self.m.iter_mut().zip(self.v.iter_mut()));
+        let weights = model.trained_mut()?.zip(all).zip(self.m.iter_mut().zip(self.v.iter_mut()));
         for (i, (spec, ((w, g), (m, v)))) in self.specs.iter().zip(weights).enumerate() {
             let decays = c.decay_all || !spec.vector;
             let h = AdamW { weight_decay: if decays { c.weight_decay as f32 } else { 0.0 }, ..hyper };

@@ -11,7 +11,7 @@ use super::checkpoint;
 use super::error::{Result, TrainError};
 use super::log::{JsonlLog, TensorBoard};
 use super::optim::Optimizer;
-use crate::model::params::Params;
+use crate::model::lora::Trained;
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 
@@ -35,7 +35,7 @@ impl Metrics {
 pub struct State<O: Ops> {
     pub model: Qwen2<O>,
     pub optimizer: Optimizer<O::T>,
-    pub grads: Params<O::T>,
+    pub grads: Trained<O::T>,
 }
 
 /// What a step reports.

@@ -282,7 +282,7 @@ pub fn train_until<O: Ops>(
 fn stored_as<O: Ops>(o: &O, mut model: Qwen2<O>, precision: Precision) -> Qwen2<O> {
     if precision == Precision::Bf16 {
         let specs = specs(&model.config);
-        for (s, p) in specs.iter().zip(model.params.iter_mut()).filter(|(s, _)| !s.vector) {
+        for (s, p) in specs.iter().zip(model.trained_mut().unwrap()).filter(|(s, _)| !s.vector) {
             let bits: Vec<u16> = o.read(p).unwrap().iter().map(|x| half::bf16::from_f32(*x).to_bits()).collect();
             *p = o.upload_bf16(s.rows, s.cols, &bits).unwrap();
         }

@@ -27,7 +27,7 @@ fn given_checkpoints_are_measured_like_trained_arms_and_never_mixed_with_them() 
     g.checkpoint = vec![of(Arm::Control, Arm::Control), of(Arm::Value, Arm::ValueSft)];
     // The settings of a training that does not take place play no part.
     g.run.max_steps = 7;
-    let planned = plan(&o, &g, &measured, &mut Silent).unwrap();
+    let planned = plan(&o, &g, &measured, None, &mut Silent).unwrap();
     assert!(planned.cells.iter().filter(|c| c.name.starts_with("train ")).all(|c| c.done && c.seconds == 0.0));
     let results = run(&o, &g, &measured, &mut Silent).unwrap();
     assert_eq!(results.len(), 3);

@@ -4,6 +4,7 @@
 //! row, or by a partition that depends on sizes alone.
 
 mod attention;
+pub mod ceilings;
 mod gemm;
 mod head;
 mod norm;

@@ -20,6 +20,8 @@ fn fast_cpu_passes() {
 const NOT_ARITHMETIC: &[&str] = &[
     "device_name",
     "strands",
+    "memory",
+    "ceilings",
     "each_strand",
     "upload",
     "upload_bf16",
