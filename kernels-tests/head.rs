@@ -3,7 +3,7 @@
 use crate::adapters::random;
 use crate::twin::{rows_stand_alone, twin};
 use probity::gpu::Gpu;
-use probity::ops::{HeadOut, Ops};
+use probity::ops::{Dtype, HeadOut, Ops, Sampling};
 
 crate::kernel_tests! {
     head_logp => log_probabilities,
@@ -67,4 +67,43 @@ fn gradients(gpu: &Gpu) {
 
 fn gradients_of_recomputed_logits(gpu: &Gpu) {
     check_gradients(gpu, false);
+}
+
+/// Qwen2's 151,936 rows on bindings of 4 MiB: embedding, head, their gradients and sampling walk windows, in both storages.
+#[test]
+fn a_large_vocabulary_is_walked_in_windows() {
+    const VOCAB: usize = 151_936;
+    let (m, h) = (3, 64);
+    let ids = [0u32, 151_935, 77_777];
+    crate::adapters::for_each_gpu(|gpu| {
+        if gpu.caps().max_binding > 4 << 20 {
+            return;
+        }
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            twin!(gpu, format!("vocabulary {VOCAB}, {dtype:?}"), 2e-5, |o| {
+                let bits: Vec<u16> = random(21, VOCAB * h).iter().map(|v| (v.to_bits() >> 16) as u16).collect();
+                let w = match dtype {
+                    Dtype::Bf16 => o.upload_bf16(VOCAB, h, &bits)?,
+                    Dtype::F32 => {
+                        let cut: Vec<f32> = bits.iter().map(|&b| f32::from_bits(u32::from(b) << 16)).collect();
+                        o.upload(VOCAB, h, &cut)?
+                    }
+                };
+                let x = o.upload(m, h, &random(22, m * h))?;
+                let index = o.upload_index(&ids)?;
+                let rows = o.embed(&w, &index)?;
+                let out = o.head_logp(&x, &w, &index, 0.7)?;
+                let dlogp = o.upload(m, 1, &[0.5, -1.0, 0.25])?;
+                let mut dw = o.zeros(VOCAB, h)?;
+                let dh = o.head_logp_bwd(&dlogp, &x, &w, &index, 0.7, &out, Some(&mut dw))?;
+                o.embed_bwd(&mut dw, &dh, &o.scatter_plan(&ids)?)?;
+                let logits = o.matmul_nt(&x, &w, None)?;
+                let keys = o.upload_index(&[0; 12])?;
+                let greedy = Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 };
+                let (first, _) = o.sample(&logits, &greedy, &keys)?;
+                let first: Vec<f32> = o.read_index(&first)?.iter().map(|&i| i as f32).collect();
+                Ok(vec![o.read(&rows)?, o.read(&out.logp)?, o.read(&out.entropy)?, o.read(&dh)?, o.read(&dw)?, first])
+            });
+        }
+    });
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use probity::generate::Completion;
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
 use probity::model::config::Sizes;
+use probity::model::lora::LoraConfig;
 use probity::model::params::Params;
 use probity::model::qwen2::{Qwen2, Recompute};
 use probity::ops::Ops;
@@ -53,10 +54,12 @@ fn plans_are_what_the_device_counts() {
     };
     let config = sizes.config(Path::new("test")).unwrap();
     for adapter in list_adapters() {
-        for (precision, recompute, micro_batch_tokens) in [
-            (Precision::F32, Recompute::Mlp, 100),
-            (Precision::Bf16, Recompute::None, 4096),
-            (Precision::Bf16, Recompute::Layer, 4096),
+        let lora = LoraConfig { r: 6, ..LoraConfig::default() };
+        for (precision, recompute, micro_batch_tokens, lora) in [
+            (Precision::F32, Recompute::Mlp, 100, None),
+            (Precision::Bf16, Recompute::None, 4096, None),
+            (Precision::Bf16, Recompute::Layer, 4096, None),
+            (Precision::Bf16, Recompute::Layer, 4096, Some(&lora)),
         ] {
             // Hardware's variants and WebGPU's limits: what plans assume.
             let options = GpuOptions { max_binding: None, checked_shaders: false, ..GpuOptions::poor() };
@@ -79,26 +82,24 @@ fn plans_are_what_the_device_counts() {
                 });
                 Qwen2::new(&o, config.clone(), params.unwrap(), prompt + 16).unwrap()
             };
-            let (trained, anchor) = (model(), model());
+            let (trained, anchor) = match lora {
+                None => (model(), model()),
+                Some(lora) => {
+                    let base = model();
+                    (base.with_fresh_adapters(&o, lora, 1).unwrap(), base)
+                }
+            };
             let grads = trained.zeros_like(&o).unwrap();
             let optimizer = Optimizer::new(&o, &trained, optim.clone()).unwrap();
             let mut state = State { model: trained, optimizer, grads };
             let env = Flat(vec![7; prompt]);
             Grpo { config: grpo.clone(), env: &env, anchor: Some(&anchor) }.step(&o, &mut state, 0, 4).unwrap();
-            let t = Training {
-                model: &config,
-                grpo: &grpo,
-                optim: &optim,
-                lora: None,
-                prompt,
-                frozen: true,
-                evaluate: None,
-            };
+            let t = Training { model: &config, grpo: &grpo, optim: &optim, lora, prompt, frozen: true, evaluate: None };
             let said = plan(&t, MAX_BINDING, MAX_BUFFER).unwrap();
             let (want, got) = (o.peak_bytes() as f64, said.peak() as f64);
             assert!(
                 (got / want - 1.0).abs() < 0.05,
-                "{precision:?} {recompute:?} {micro_batch_tokens}: {got} planned, {want} held: {said:?}"
+                "{precision:?} {recompute:?} {micro_batch_tokens} {lora:?}: {got} planned, {want} held: {said:?}"
             );
         }
     }

@@ -342,6 +342,10 @@ pub struct Manifest {
     /// Commit on the hub, of a model from the Hugging Face cache.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_commit: Option<String>,
+    /// System message of training and of the neutral condition. `null` is no message, which leaves the chat template to its default; an
+    /// empty text is an empty message. Those of the other conditions are data.
+    #[serde(default)]
+    pub neutral_system: Option<String>,
     pub device: String,
     /// Adapter, driver, features, kernel variants: whatever the device reports.
     pub device_details: BTreeMap<String, String>,

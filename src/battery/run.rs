@@ -184,6 +184,7 @@ pub fn open<'a, O: Ops>(
         domain: domain.name().into(),
         model: config.model.clone(),
         model_commit: source.commit.clone(),
+        neutral_system: neutral(&domain).map(String::from),
         device: o.device_name(),
         device_details: BTreeMap::new(),
         hashes,
@@ -191,7 +192,10 @@ pub fn open<'a, O: Ops>(
         arms: std::iter::once("base").chain(config.arms.iter().map(|a| a.name())).map(String::from).collect(),
         tests: config.tests.iter().map(|&t| test_id(t).to_string()).collect(),
         attractors: Vec::new(),
-        notes: config.notes.iter().cloned().chain(given::notes(config, &given)).collect(),
+        notes: (config.notes.iter().cloned())
+            .chain(source.generation_defaults())
+            .chain(given::notes(config, &given))
+            .collect(),
         started_unix: now.as_secs(),
         seconds: BTreeMap::new(),
     };

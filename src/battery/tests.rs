@@ -1,6 +1,7 @@
 //! A whole battery on a random model: files, resume, refusals.
 
 mod given;
+mod lora;
 
 use std::cell::Cell;
 use std::path::Path;

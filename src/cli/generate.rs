@@ -61,6 +61,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     args.fetch.ensure(&args.model, Progress::Auto)?;
     let source = Source::open(&args.model)?;
     let tokenizer = source.tokenizer()?;
+    if let Some(note) = source.generation_defaults() {
+        eprintln!("{note}");
+    }
     let text = match args.raw {
         true => args.prompt.clone(),
         false => {

@@ -132,6 +132,35 @@ impl Source {
         })
     }
 
+    /// Sampling settings of the model's `generation_config.json`. They are shown and never used: a penalty that came with a checkpoint
+    /// once changed a study's lengths. `None` where it has none, or none that changes anything.
+    pub fn generation_defaults(&self) -> Option<String> {
+        let (_, bytes) = self.side.0.iter().find(|(n, _)| n == "generation_config.json")?;
+        let map: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+        // Names with the values that do nothing.
+        const SETTINGS: [(&str, f64); 8] = [
+            ("temperature", 1.0),
+            ("top_p", 1.0),
+            ("top_k", 0.0),
+            ("min_p", 0.0),
+            ("repetition_penalty", 1.0),
+            ("presence_penalty", 0.0),
+            ("frequency_penalty", 0.0),
+            ("no_repeat_ngram_size", 0.0),
+        ];
+        let said = |(name, neutral): &(&str, f64)| {
+            let value = map.get(*name)?.as_f64().filter(|v| v != neutral)?;
+            Some(format!("{name} {value}"))
+        };
+        let said: Vec<String> = SETTINGS.iter().filter_map(said).collect();
+        let what = said.join(", ");
+        (!said.is_empty()).then(|| {
+            format!(
+                "The model's generation_config.json asks for {what}: not used. Decoding is what the configuration says."
+            )
+        })
+    }
+
     /// Of the weights; of base and adapter together where there is one.
     pub fn sha256(&self) -> Result<String> {
         use sha2::{Digest, Sha256};
@@ -195,5 +224,24 @@ mod tests {
             assert!(!source.tokenizer().unwrap().encode("3 + 4").unwrap().is_empty());
         }
         assert_eq!(Source::open(EMBEDDED).unwrap().commit, None);
+    }
+
+    #[test]
+    fn sampling_settings_of_a_checkpoint_are_shown() {
+        let with = |text: &str| {
+            let mut source = Source::open(EMBEDDED).unwrap();
+            source.side.0.retain(|(n, _)| n != "generation_config.json");
+            source.side.0.push(("generation_config.json".into(), text.as_bytes().to_vec()));
+            source.generation_defaults()
+        };
+        let qwen = r#"{"repetition_penalty": 1.1, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "eos_token_id": [1]}"#;
+        let note = with(qwen).unwrap();
+        assert!(
+            note.contains("asks for temperature 0.7, top_p 0.8, top_k 20, repetition_penalty 1.1: not used"),
+            "{note}"
+        );
+        assert_eq!(with(r#"{"temperature": 1.0, "repetition_penalty": 1}"#), None);
+        assert_eq!(with("no json"), None);
+        assert_eq!(Source::open(EMBEDDED).unwrap().generation_defaults(), None);
     }
 }

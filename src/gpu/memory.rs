@@ -12,6 +12,9 @@ use std::sync::mpsc;
 /// Host data travels in slices of this size: what waits in staging memory is bounded.
 const SLICE: u64 = 32 << 20;
 
+/// A mapping is called back by the thread that finds it done, at once.
+const CALLED_BACK: std::time::Duration = std::time::Duration::from_secs(60);
+
 impl Gpu {
     /// A tensor with any content.
     pub fn alloc(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<GpuTensor> {
@@ -146,7 +149,10 @@ impl Gpu {
             });
             self.wait(None)?;
             self.watch.check()?;
-            if let Err(e) = told.try_recv().map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string())) {
+            // Another thread that waits for the device may be the one to call back.
+            if let Err(e) =
+                told.recv_timeout(CALLED_BACK).map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string()))
+            {
                 return Err(self.watch.lost(format!("reading back failed: {e}")));
             }
             match stage.get_mapped_range(0..n) {

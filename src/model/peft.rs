@@ -225,12 +225,10 @@ impl Keys<'_> {
             return Err(self
                 .wrong(key, "absent or off: adapters of one rank on whole projections of every layer are supported"));
         }
-        if let Some(Value::String(how)) = self.get("init_lora_weights") {
-            if ["pissa", "olora", "loftq", "corda", "lora_ga"].iter().any(|p| how.starts_with(p)) {
-                return Err(
-                    self.wrong("init_lora_weights", "an initialisation that leaves the base weights as they are")
-                );
-            }
+        let moves_the_base =
+            |how: &str| ["pissa", "olora", "loftq", "corda", "lora_ga"].iter().any(|p| how.starts_with(p));
+        if self.get("init_lora_weights").and_then(Value::as_str).is_some_and(moves_the_base) {
+            return Err(self.wrong("init_lora_weights", "an initialisation that leaves the base weights as they are"));
         }
         match self.get("bias").map(|v| v.as_str() == Some("none")) {
             None | Some(true) => Ok(()),

@@ -13,6 +13,7 @@ use crate::battery::sweep::{self, SweepResult};
 
 use super::ReportError;
 use super::rules::{self, Rule};
+use crate::battery::budget::Memory;
 
 /// Everything that a report shows.
 pub struct Run {
@@ -29,6 +30,8 @@ pub struct Run {
     pub phases: Vec<Phase>,
     /// `sweep/result.json`, where the run has one.
     pub sweep: Option<SweepResult>,
+    /// Device memory, where the device has its own.
+    pub memory: Option<Memory>,
     /// Pieces that are not there, or not used, in words.
     pub remarks: Vec<String>,
 }
@@ -119,7 +122,9 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         let detail = format!("the sweep has the key {}, the manifest gives {}", s.key, manifest.key());
         return Err(ReportError::Mixed { a: path, b: manifest_path, detail });
     }
-    Ok(Run { dir: dir.to_path_buf(), manifest, config, rules, tests, curves, phases, sweep, remarks })
+    let path = dir.join("memory.json");
+    let memory: Option<Memory> = if path.is_file() { Some(json(&path)?) } else { None };
+    Ok(Run { dir: dir.to_path_buf(), manifest, config, rules, tests, curves, phases, sweep, memory, remarks })
 }
 
 /// Line of a place in a text, from 1.

@@ -236,6 +236,13 @@ pub fn provenance(run: &Run, files: &mut Files) -> String {
         ("device".into(), m.device.clone()),
     ];
     facts.extend(m.model_commit.iter().map(|c| ("commit of the model".into(), c.clone())));
+    let system = match m.neutral_system.as_deref() {
+        None => "none: what the chat template puts there".to_string(),
+        Some("") => "an empty one".into(),
+        Some(text) => format!("\"{text}\""),
+    };
+    facts.push(("system message of training".into(), system));
+    facts.extend(run.memory.iter().map(|m| ("device memory".into(), m.describe())));
     facts.extend(m.device_details.iter().map(|(k, v)| (format!("device: {k}"), v.clone())));
     facts.push(("seeds".into(), m.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")));
     facts.push(("arms".into(), m.arms.join(", ")));

@@ -290,6 +290,7 @@ pub fn write(dir: &Path, items: usize) {
         domain: "frugality".into(),
         model: "tiny (embedded)".into(),
         model_commit: None,
+        neutral_system: Some("You are a helpful assistant.".into()),
         device: "cpu (2 cores)".into(),
         device_details: BTreeMap::from([
             ("features".into(), "avx2, fma".into()),
