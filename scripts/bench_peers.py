@@ -40,9 +40,10 @@ DEVICE = "cuda" if CUDA else "cpu"
 
 def model(shape):
     rope = {"rope_type": "default", "rope_theta": 1e6}
-    return Qwen2ForCausalLM(Qwen2Config(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope, bos_token_id=1,
-                                        eos_token_id=2, pad_token_id=0, max_position_embeddings=1024, **SHAPES[shape])
-                            ).to(DEVICE, torch.bfloat16 if CUDA else torch.float32)
+    config = Qwen2Config(tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope, bos_token_id=1,
+                         eos_token_id=2, pad_token_id=0, max_position_embeddings=1024, **SHAPES[shape])
+    with torch.device(DEVICE):
+        return Qwen2ForCausalLM(config).to(torch.bfloat16 if CUDA else torch.float32)
 
 
 def tokens(shape, rows, length):
@@ -101,7 +102,7 @@ def torch_decode(shape, batch):
     return median(loop, 3, 1)
 
 
-def trl_step(shape, group, length, steps=6):
+def trl_step(shape, group, length, steps):
     """One GRPOTrainer step: 4 prompts of 33 tokens x `group` completions of exactly `length` tokens, no reference model."""
     from datasets import Dataset
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -164,6 +165,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--json")
+    parser.add_argument("--trl-steps", type=int, default=6, help="steps of TRL in a round; the first is not counted")
     parser.add_argument("--skip", nargs="*", help="leave out rows whose names have these words")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -171,8 +173,8 @@ def main():
     s = args.shape
     peers = {
         f"training step, {s} 8x128": ("PyTorch", lambda: torch_train(s)),
-        f"GRPO step, {s} 4x8x64": ("TRL", lambda: trl_step(s, 8, 64)),
-        f"GRPO step, {s} 4x4x150": ("TRL", lambda: trl_step(s, 4, 150)),
+        f"GRPO step, {s} 4x8x64": ("TRL", lambda: trl_step(s, 8, 64, args.trl_steps)),
+        f"GRPO step, {s} 4x4x150": ("TRL", lambda: trl_step(s, 4, 150, args.trl_steps)),
         f"prefill, all logits, {s} 1x128": ("PyTorch", lambda: torch_prefill(s)),
         f"decode, {s} B=1 32+64": ("PyTorch", lambda: torch_decode(s, 1)),
         f"decode, {s} B=8 32+64": ("PyTorch", lambda: torch_decode(s, 8)),

@@ -22,9 +22,8 @@ use crate::model::qwen2::Recompute;
 use crate::ops::{Ops, Sampling};
 use crate::stats::{Design, smallest_p};
 use crate::train::accumulate::{Example, accumulate, score, zero};
-use crate::train::grpo::GrpoConfig;
 use crate::train::memory::{self, Training};
-use crate::train::optim::{OptimConfig, Precision};
+use crate::train::optim::Precision;
 
 /// Random directions from which on a direction's rank among them is its p.
 const RANKED: usize = 199;
@@ -66,7 +65,9 @@ pub struct Plan {
 struct Rates {
     train: f64,
     score: f64,
+    /// Decoding of a step's completions, and of evaluations, which go through in larger batches.
     decode: f64,
+    answer: f64,
 }
 
 /// Tokens of one piece of work.
@@ -75,6 +76,7 @@ struct Tokens {
     train: f64,
     score: f64,
     decode: f64,
+    answer: f64,
 }
 
 /// A card by its data sheet: what a plan assumes where it cannot measure.
@@ -96,7 +98,8 @@ impl Card {
     const AROUND: f64 = 8.0;
 
     /// Tokens per second of a training on this card.
-    fn rates(self, model: &ModelConfig, grpo: &GrpoConfig, optim: &OptimConfig, lora: bool) -> Rates {
+    fn rates(self, model: &ModelConfig, c: &BatteryConfig) -> Rates {
+        let (grpo, optim, evaluate, lora) = (&c.grpo, &c.optim, &c.evaluate, c.lora.is_some());
         let shape = |m: Module| m.shape(model).iter().product::<usize>();
         let blocks = (model.num_hidden_layers * Module::ALL.into_iter().map(shape).sum::<usize>()) as f64;
         let head = (model.vocab_size * model.hidden_size) as f64;
@@ -110,18 +113,21 @@ impl Card {
         let products = if lora { 2.0 } else { 3.0 };
         let score = flops / (2.0 * (blocks + head));
         let train = flops / (2.0 * (blocks * (products + again) + head * (products + 1.0)));
-        let batch = (grpo.prompts_per_step * grpo.num_generations).min(grpo.rollout_batch) as f64;
         let width = if optim.precision == Precision::Bf16 { 2.0 } else { 4.0 };
         let dispatches = Self::PER_BLOCK * model.num_hidden_layers as f64 + Self::AROUND;
         let read = width * (blocks + head) / (self.bandwidth * 1e9 * Self::MEMORY);
-        let step = read + batch * 2.0 * (blocks + head) / flops + dispatches * Self::DISPATCH;
-        Rates { train, score, decode: batch / step }
+        let decode = |batch: usize| {
+            let batch = batch as f64;
+            batch / (read + batch * 2.0 * (blocks + head) / flops + dispatches * Self::DISPATCH)
+        };
+        let rollout = (grpo.prompts_per_step * grpo.num_generations).min(grpo.rollout_batch);
+        Rates { train, score, decode: decode(rollout), answer: decode(evaluate.batch) }
     }
 }
 
 impl Rates {
     fn seconds(&self, t: Tokens) -> f64 {
-        t.train / self.train + t.score / self.score + t.decode / self.decode
+        t.train / self.train + t.score / self.score + t.decode / self.decode + t.answer / self.answer
     }
 }
 
@@ -145,7 +151,7 @@ impl<O: Ops> Lab<'_, O> {
     pub fn plan(&self, card: Option<Card>) -> Result<Plan> {
         let c = self.config;
         let rates = match card {
-            Some(card) => card.rates(&self.source.checkpoint.config, &c.grpo, &c.optim, c.lora.is_some()),
+            Some(card) => card.rates(&self.source.checkpoint.config, c),
             None => self.rates()?,
         };
         let speech = Speech { chat: &self.chat };
@@ -157,15 +163,25 @@ impl<O: Ops> Lab<'_, O> {
         let asked = c.evaluate.max_new_tokens as f64 / 2.0;
         let rows = |items: usize, prompts: usize, rows: usize| Tokens {
             score: (items * prompts) as f64 * prompt,
-            decode: (items * rows) as f64 * asked,
+            answer: (items * rows) as f64 * asked,
             ..Tokens::default()
         };
         let step = |prompts: usize, group: usize, anchored: bool| {
             let decode = (prompts * group) as f64 * answer;
             let train = prompts as f64 * prompt + decode;
-            Tokens { train, decode, score: prompts as f64 * prompt + if anchored { train } else { 0.0 } }
+            Tokens {
+                train,
+                decode,
+                score: prompts as f64 * prompt + if anchored { train } else { 0.0 },
+                ..Tokens::default()
+            }
         };
-        let times = |t: Tokens, n: f64| Tokens { train: t.train * n, score: t.score * n, decode: t.decode * n };
+        let times = |t: Tokens, n: f64| Tokens {
+            train: t.train * n,
+            score: t.score * n,
+            decode: t.decode * n,
+            answer: t.answer * n,
+        };
         let mut cells: Vec<(String, Tokens)> = Vec::new();
         let per_item = c.evaluate.samples as usize + usize::from(c.evaluate.greedy);
         for &seed in &c.seeds {
@@ -295,8 +311,9 @@ impl<O: Ops> Lab<'_, O> {
         let work = Tokens {
             train: one.train * steps,
             // Every check also scores its rows under two models.
-            score: one.score * steps + checks * (checked.score + 2.0 * (checked.score + checked.decode)),
-            decode: one.decode * steps + checks * checked.decode,
+            score: one.score * steps + checks * (checked.score + 2.0 * (checked.score + checked.answer)),
+            decode: one.decode * steps,
+            answer: checks * checked.answer,
         };
         cells.push((format!("{} {} seed {seed}", phase.name(), arm.name()), work));
     }
@@ -383,19 +400,29 @@ impl<O: Ops> Lab<'_, O> {
             Ok(o.sync()?)
         })?;
         let scored = clock(&mut || score(o, &model, &examples, 1.0, self.micro()).map(drop).map_err(Into::into))?;
-        let requests: Vec<Request> = (0..4)
-            .map(|i| Request { prompt: tokens(8, i), sequences: (0..16).map(|s| 16 * i + s).collect() })
-            .collect();
+        let hooks = HookSet::default();
         let settings = GenerateConfig {
             sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 },
             repetition_penalty: 1.0,
             max_new_tokens: 16,
             stop_ids: Vec::new(),
             seed: 0,
-            max_batch: 64,
+            max_batch: usize::MAX,
         };
-        let hooks = HookSet::default();
-        let decode = clock(&mut || generate(o, &model, &requests, &settings, &hooks).map(drop).map_err(Into::into))?;
-        Ok(Rates { train: all / train, score: all / scored, decode: 1024.0 / decode })
+        // Tokens per second of so many sequences together.
+        let decode = |prompts: usize, group: usize| -> Result<f64> {
+            let sequences = |i: usize| (0..group).map(|g| (i * group + g) as u32).collect();
+            let requests: Vec<Request> =
+                (0..prompts).map(|i| Request { prompt: tokens(8, i as u32), sequences: sequences(i) }).collect();
+            let seconds =
+                clock(&mut || generate(o, &model, &requests, &settings, &hooks).map(drop).map_err(Into::into))?;
+            Ok((prompts * group * settings.max_new_tokens) as f64 / seconds)
+        };
+        let grpo = &self.config.grpo;
+        let (decode, answer) = (
+            decode(grpo.prompts_per_step, grpo.num_generations)?,
+            decode(self.config.evaluate.batch.div_ceil(16), 16)?,
+        );
+        Ok(Rates { train: all / train, score: all / scored, decode, answer })
     }
 }

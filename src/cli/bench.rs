@@ -43,6 +43,9 @@ pub struct Args {
     /// Sample with temperature 0.7 and this top-p instead of greedily (decode) or from everything (grpo)
     #[arg(long)]
     top_p: Option<f32>,
+    /// Prompts, completions of each and their length, of every GRPO step
+    #[arg(long, value_delimiter = ',', default_value = "4x4x150,4x8x64,4x8x16", value_parser = grpo_shape)]
+    grpo: Vec<[usize; 3]>,
     /// Timed repetitions; the median, smallest and largest are printed
     #[arg(long, default_value_t = 7)]
     repeat: usize,
@@ -52,6 +55,14 @@ pub struct Args {
     /// Ratios to an earlier run's --json
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     compare: Option<PathBuf>,
+}
+
+fn grpo_shape(text: &str) -> Result<[usize; 3], String> {
+    let numbers: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok().filter(|n| *n > 0)).collect();
+    match numbers.as_deref() {
+        Some(&[prompts, group, length]) if group > 1 => Ok([prompts, group, length]),
+        _ => Err("expected PROMPTSxCOMPLETIONSxTOKENS with at least 2 completions, such as 4x8x64".into()),
+    }
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -348,8 +359,7 @@ fn models<O: Ops>(o: &O, sheet: &mut Sheet, name: &str, config: &ModelConfig, a:
         }
     }
     if wants("grpo") {
-        // The row that peers are held against, and two that show how it grows.
-        for [prompts, group, length] in [[4, 4, 150], [4, 8, 64], [4, 8, 16]] {
+        for &[prompts, group, length] in &a.grpo {
             let (t, back) = grpo_step(o, model, [prompts, group, length], a)?;
             model = back;
             let shape = format!("{prompts}x{group}x{length}");

@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(find(&card, "q_proj", "decode"), ("matmul_nt.narrow4", 1));
         assert_eq!(find(&card, "up_proj", "decode"), ("matmul_nt.skinny16", 1));
         assert_eq!(find(&card, "down_proj", "forward"), ("matmul_nt.tile64", 1));
-        assert_eq!(find(&card, "up_proj", "forward"), ("matmul_nt.tile128", 1));
+        assert_eq!(find(&card, "up_proj", "forward"), ("matmul_nt.tile128x64", 1));
         assert_eq!(find(&card, "lm_head", "dx"), ("matmul_nn_split.tile64", 1));
     }
 }

@@ -10,6 +10,7 @@ use crate::battery::plan::widest;
 use crate::battery::record::{Cell, Table};
 use crate::config::{Size, gib};
 use crate::generate::source::Source;
+use crate::model::lora::LoraConfig;
 use crate::model::qwen2::Recompute;
 use crate::train::grpo::GrpoConfig;
 use crate::train::memory::{MAX_BINDING, MAX_BUFFER, MemoryPlan, Training, plan};
@@ -57,32 +58,51 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let chat = source.tokenizer()?;
     let positions = longest(&domain_of(&config)?, &chat, &config)?;
     let training = widest(&config, &source.checkpoint.config, positions);
-    let of = |grpo: &GrpoConfig, optim: &OptimConfig| {
-        plan(&Training { grpo, optim, ..training.clone() }, MAX_BINDING, MAX_BUFFER)
-    };
-    let asked = of(&config.grpo, &config.optim)?;
-    let mut picked: Option<(Precision, Recompute, usize, MemoryPlan)> = None;
-    'search: for precision in [config.optim.precision, Precision::Bf16] {
+    type Way<'a> = (Precision, Option<&'a LoraConfig>);
+    let of = |grpo: &GrpoConfig, (precision, lora): Way| {
         let optim = OptimConfig { precision, ..config.optim.clone() };
+        plan(&Training { grpo, optim: &optim, lora, ..training.clone() }, MAX_BINDING, MAX_BUFFER)
+    };
+    let limit = args.vram.0;
+    let asked_way: Way = (config.optim.precision, config.lora.as_ref());
+    let asked = of(&config.grpo, asked_way)?;
+    let adapters = config.lora.clone().unwrap_or_default();
+    // From what was asked for to what holds least.
+    let mut ways = vec![asked_way, (Precision::Bf16, config.lora.as_ref()), (Precision::Bf16, Some(&adapters))];
+    ways.dedup();
+    let mut picked: Option<(Way, Recompute, usize, MemoryPlan)> = None;
+    'search: for &way in &ways {
         for (recompute, micro_batch_tokens) in settings(&config.grpo) {
-            let grpo = GrpoConfig { recompute, micro_batch_tokens, ..config.grpo.clone() };
-            let p = of(&grpo, &optim)?;
-            if p.total() <= args.vram.0 {
-                picked = Some((precision, recompute, micro_batch_tokens, p));
+            let p = of(&GrpoConfig { recompute, micro_batch_tokens, ..config.grpo.clone() }, way)?;
+            if p.total() <= limit {
+                picked = Some((way, recompute, micro_batch_tokens, p));
                 break 'search;
             }
         }
     }
+    // Every way to train at its smallest, so that what does not fit is said by name.
+    let mut all = Vec::new();
+    for way in [
+        (Precision::F32, None),
+        (Precision::Bf16, None),
+        (Precision::F32, Some(&adapters)),
+        (Precision::Bf16, Some(&adapters)),
+    ] {
+        let (recompute, micro_batch_tokens) = *settings(&config.grpo).last().unwrap_or(&(Recompute::Layer, 256));
+        let total = of(&GrpoConfig { recompute, micro_batch_tokens, ..config.grpo.clone() }, way)?.total();
+        all.push((named(way.0, way.1), total));
+    }
     if args.json {
-        let picked = picked.map(|(precision, recompute, micro_batch_tokens, plan)| {
-            json!({ "precision": precision, "recompute": recompute, "micro_batch_tokens": micro_batch_tokens,
+        let picked = picked.map(|((precision, lora), recompute, micro_batch_tokens, plan)| {
+            json!({ "precision": precision, "lora": lora, "recompute": recompute, "micro_batch_tokens": micro_batch_tokens,
                 "plan": plan, "total": plan.total() })
         });
-        let fits = asked.total() <= args.vram.0;
+        let fits = asked.total() <= limit;
+        let all: Vec<_> = all.iter().map(|(name, b)| json!({ "way": name, "total": b, "fits": *b <= limit })).collect();
         super::print(&format!(
             "{:#}\n",
-            json!({ "model": config.model, "vram": args.vram.0, "fits": fits, "as_configured": asked,
-                "total": asked.total(), "picked": picked })
+            json!({ "model": config.model, "vram": limit, "fits": fits, "as_configured": asked,
+                "total": asked.total(), "picked": picked, "ways": all })
         ));
         return Ok(i32::from(!fits));
     }
@@ -95,25 +115,49 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         text_table(&t)
     };
     super::print(&table(format!("{}, {} as configured", config.name, config.model), &asked));
-    if asked.total() <= args.vram.0 {
-        super::print(&format!("It fits {:.2} GiB as it is.\n", gib(args.vram.0)));
+    let mut ways = Table {
+        title: "Ways to train, each with the settings that hold least".into(),
+        columns: ["way", "GiB", ""].map(String::from).to_vec(),
+        rows: Vec::new(),
+    };
+    for (name, b) in &all {
+        let fits = if *b <= limit { "fits" } else { "does not fit" };
+        ways.rows.push([name.clone(), format!("{:.3}", gib(*b)), fits.into()].map(Cell::Text).to_vec());
+    }
+    super::print(&text_table(&ways));
+    if asked.total() <= limit {
+        super::print(&format!("It fits {:.2} GiB as it is.\n", gib(limit)));
         return Ok(0);
     }
-    let Some((precision, recompute, tokens, p)) = picked else {
+    let Some(((precision, lora), recompute, tokens, p)) = picked else {
         super::print(&format!(
-            "No setting fits {:.2} GiB: weights, gradients, moments and frozen models alone take {:.2} GiB in bf16. Use a smaller model, fewer or shorter completions, or --device cpu.\n",
-            gib(args.vram.0),
-            gib(of(&config.grpo, &OptimConfig { precision: Precision::Bf16, ..config.optim.clone() })?.throughout())
+            "No setting fits {:.2} GiB. Use a smaller model, fewer or shorter completions, or --device cpu.\n",
+            gib(limit)
         ));
         return Ok(1);
     };
     super::print(&table("With the settings below".into(), &p));
-    let name = |v: serde_json::Value| v.to_string();
+    let adapters = match lora {
+        Some(l) if config.lora.is_none() => format!("[lora]\nr = {}\nlora_alpha = {}\n", l.r, l.lora_alpha),
+        _ => String::new(),
+    };
     super::print(&format!(
-        "It does not fit {:.2} GiB as it is; with these it does:\n[optim]\nprecision = {}\n[grpo]\nrecompute = {}\nmicro_batch_tokens = {tokens}\n",
-        gib(args.vram.0),
-        name(json!(precision)),
-        name(json!(recompute))
+        "It does not fit {:.2} GiB as it is; with these it does:\n[optim]\nprecision = {}\n[grpo]\nrecompute = {}\nmicro_batch_tokens = {tokens}\n{adapters}",
+        gib(limit),
+        json!(precision),
+        json!(recompute)
     ));
     Ok(1)
+}
+
+/// A way to train in words.
+fn named(precision: Precision, lora: Option<&LoraConfig>) -> String {
+    let stored = match precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "bf16",
+    };
+    match lora {
+        None => format!("every weight, precision = \"{stored}\""),
+        Some(l) => format!("[lora] r = {} on {stored} weights", l.r),
+    }
 }

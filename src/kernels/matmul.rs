@@ -17,11 +17,11 @@ const FEW: &str = "few rows (decoding) on software adapters: no work on rows tha
 const REG: &str =
     "software adapters without subgroups of 8 lanes: registers only, since workgroup memory is slow there";
 const TILE: &str = "GPUs: 64x64 tiles of both operands in workgroup memory";
-const WIDE: &str = "GPUs and many rows: 128x128 tiles, twice the arithmetic for every byte of workgroup memory";
+const WIDE: &str = "GPUs and large results: 128x64 tiles, more arithmetic for every byte of workgroup memory";
 const SKINNY: &str = "few rows (decoding) on GPUs: small tiles that read ahead, since reading the weights is the work";
 const NARROW: &str = "few rows and columns on GPUs: tiles so small that a narrow matrix still fills the device";
 
-/// Elements of the result from which 128x128 tiles are enough to fill a large device.
+/// Elements of the result from which 128x64 tiles are enough to fill a large device twice.
 const WIDE_FROM: usize = 192 * 128 * 128;
 
 /// Variants of one product: `$parts` its operand files, `$a` and `$b` whether the operands' memory runs along the
@@ -48,9 +48,9 @@ macro_rules! variants {
                 ..Variant::BASE
             },
             Variant {
-                name: concat!($kernel, ".tile128"),
+                name: concat!($kernel, ".tile128x64"),
                 why: WIDE,
-                parts: &[$($parts,)* part!("matmul/core_tile128.wgsl")],
+                parts: &[$($parts,)* part!("matmul/core_tile128x64.wgsl")],
                 consts: &[("A_ALONG", $a), ("B_ALONG", $b)],
                 weights: $weights,
                 on: On::Hardware,
@@ -97,11 +97,10 @@ pub static KERNELS: &[Kernel] = &[
                 Variant {
                     name: "matmul_nt.narrow4",
                     why: NARROW,
-                    parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl")],
-                    consts: &[("COLS", 4), ("PER", 1)],
+                    parts: &[NT_PARTS[1], part!("matmul/core_narrow4.wgsl")],
                     weights: FORMATS,
                     on: On::Hardware,
-                    max_rows: 16,
+                    max_rows: 64,
                     max_cols: 2048,
                     ..Variant::BASE
                 },
@@ -109,10 +108,11 @@ pub static KERNELS: &[Kernel] = &[
                     name: "matmul_nt.skinny16",
                     why: SKINNY,
                     parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl")],
-                    consts: &[("COLS", 16), ("PER", 2)],
                     weights: FORMATS,
                     on: On::Hardware,
-                    max_rows: 16,
+                    max_rows: 64,
+                    // Wider ones, the head, fill a device with large tiles too.
+                    max_cols: 1 << 15,
                     ..Variant::BASE
                 }
             ]
@@ -224,7 +224,7 @@ fn tile(variant: &Variant) -> (usize, usize) {
         Some("reg8x8") => (8, 64),
         Some("skinny16") => (16, 16),
         Some("narrow4") => (16, 4),
-        Some("tile128") => (128, 128),
+        Some("tile128x64") => (128, 64),
         _ => (64, 64),
     }
 }
