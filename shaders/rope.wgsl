@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let s = table[angle + p.half] * p.sign;
         let a = x[at];
         let b = x[at + p.half];
-        x[at] = a * c - b * s;
-        x[at + p.half] = b * c + a * s;
+        x[at] = turned_first(a, b, c, s);
+        x[at + p.half] = turned_second(a, b, c, s);
     }
 }

@@ -98,6 +98,7 @@ cases! {
     "add_rmsnorm" "" => add_rmsnorm;
     "rmsnorm_bwd" "" => rmsnorm_bwd;
     "rope" "" => rope;
+    "rope_append" "" => rope_append;
     "swiglu" "" => swiglu;
     "swiglu_bwd" "" => swiglu_bwd;
     "attention" "" => attention;
@@ -302,6 +303,22 @@ fn rope<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
     let pos: Vec<u32> = (0..m).map(|i| (i % s.length) as u32).collect();
     let (mut x, pos, table) = (given(o, 1, m, n)?, o.upload_index(&pos)?, o.rope_table(s.length, d, 1e6)?);
     work(&[m, s.heads, d], 3 * m * n, 2 * m * n + s.length * d + m, move || o.rope(&mut x, &pos, &table, d, false))
+}
+
+/// One more token for each of 32 sequences.
+fn rope_append<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
+    let (m, d) = (s.head_rows, s.head_dim);
+    let (wide, narrow) = (s.heads * d, s.kv_heads * d);
+    let (mut q, k, v) = (given(o, 1, m, wide)?, given(o, 2, m, narrow)?, given(o, 3, m, narrow)?);
+    let (mut keys, mut values) = (o.zeros(m * s.length, narrow)?, o.zeros(m * s.length, narrow)?);
+    let at: Vec<u32> = (0..m as u32).collect();
+    let slots: Vec<u32> = at.iter().map(|i| i * s.length as u32).collect();
+    let (pos, slots, table) = (o.upload_index(&at)?, o.upload_index(&slots)?, o.rope_table(m, d, 1e6)?);
+    let floats = 2 * m * (wide + 2 * narrow);
+    work(&[m, s.heads, d], 3 * m * (wide + narrow), floats, move || {
+        // The keys are given away; their copy is part of the time.
+        o.rope_append(&mut q, o.copy(&k)?, &v, &pos, &table, d, (&mut keys, &mut values), &slots)
+    })
 }
 
 fn swiglu<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {

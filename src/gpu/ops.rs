@@ -145,6 +145,20 @@ impl Ops for Gpu {
         norm::rmsnorm_bwd(self, dy, x, w, rstd, dw, dres)
     }
 
+    fn rope_append(
+        &self,
+        q: &mut GpuTensor,
+        k: GpuTensor,
+        v: &GpuTensor,
+        pos: &GpuIndex,
+        table: &GpuTensor,
+        head_dim: usize,
+        caches: (&mut GpuTensor, &mut GpuTensor),
+        slots: &GpuIndex,
+    ) -> Result<()> {
+        rope::rope_append(self, q, k, v, pos, table, head_dim, caches, slots)
+    }
+
     fn rope(&self, x: &mut GpuTensor, pos: &GpuIndex, table: &GpuTensor, head_dim: usize, inverse: bool) -> Result<()> {
         rope::rope(self, x, pos, table, head_dim, inverse)
     }

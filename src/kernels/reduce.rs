@@ -13,11 +13,20 @@ use std::ops::Range;
 /// Variants of a kernel that handles one unit per invocation.
 macro_rules! unit_variants {
     ($name:literal, $file:literal, $samples:expr) => {
+        unit_variants!($name, $file, $samples, [])
+    };
+    // With further parts between the unit and the body.
+    ($name:literal, $file:literal, $samples:expr, [$($more:literal),*]) => {
         &[
             $crate::kernels::Variant {
                 name: concat!($name, ".vec4"),
                 why: "rows of a multiple of four",
-                parts: &[$crate::part!("lib/grid.wgsl"), $crate::part!("rows_unit4.wgsl"), $crate::part!($file)],
+                parts: &[
+                    $crate::part!("lib/grid.wgsl"),
+                    $crate::part!("rows_unit4.wgsl"),
+                    $($crate::part!($more),)*
+                    $crate::part!($file),
+                ],
                 consts: &[("WG", 256), ("UNIT", 4)],
                 samples: $samples,
                 ..$crate::kernels::Variant::BASE
@@ -25,7 +34,12 @@ macro_rules! unit_variants {
             $crate::kernels::Variant {
                 name: concat!($name, ".scalar"),
                 why: "rows of any length",
-                parts: &[$crate::part!("lib/grid.wgsl"), $crate::part!("rows_unit1.wgsl"), $crate::part!($file)],
+                parts: &[
+                    $crate::part!("lib/grid.wgsl"),
+                    $crate::part!("rows_unit1.wgsl"),
+                    $($crate::part!($more),)*
+                    $crate::part!($file),
+                ],
                 consts: &[("WG", 256), ("UNIT", 1)],
                 samples: $samples,
                 ..$crate::kernels::Variant::BASE

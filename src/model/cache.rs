@@ -106,15 +106,31 @@ impl<O: Ops> Qwen2<O> {
 
         let mut x = o.embed(&self.params.embed_tokens, ids)?;
         hooks.apply(o, Hook::Embed, &mut x)?;
+        // The two halves of a block's output, where the next block's norm can add them.
+        let mut halves: Option<(O::T, O::T)> = None;
         for (l, (kc, vc)) in cache.layers.iter_mut().enumerate() {
-            hooks.apply(o, Hook::ResidPre(l), &mut x)?;
-            let p = &self.params.layers[l];
-            let (n1, _) = o.rmsnorm(&x, &p.input_layernorm, self.eps())?;
-            let (q, k, v) = self.qkv(o, l, &n1, &pos)?;
-            o.scatter_rows(kc, &k, &rows)?;
-            o.scatter_rows(vc, &v, &rows)?;
+            let weight = &self.params.layers[l].input_layernorm;
+            let n1 = match halves.take() {
+                Some((mid, delta)) => {
+                    let (sum, n1, _) = o.add_rmsnorm(&mid, &delta, weight, self.eps())?;
+                    x = sum;
+                    n1
+                }
+                None => {
+                    hooks.apply(o, Hook::ResidPre(l), &mut x)?;
+                    o.rmsnorm(&x, weight, self.eps())?.0
+                }
+            };
+            let (mut q, k, v) = self.qkv(o, l, &n1)?;
+            o.rope_append(&mut q, k, &v, &pos, &self.rope, self.config.head_dim, (kc, vc), &rows)?;
             let (attn, _) = o.attention(&q, kc, vc, &plan, &self.attn)?;
-            x = self.after_attention(o, l, &x, &attn, hooks)?.6;
+            let (mid, .., delta) = self.after_attention(o, l, &x, &attn, hooks)?;
+            let watched = hooks.at(Hook::ResidPost(l)) || hooks.at(Hook::ResidPre(l + 1));
+            if watched || l + 1 == self.config.num_hidden_layers {
+                x = self.summed(o, l, &mid, delta, hooks)?;
+            } else {
+                halves = Some((mid, delta));
+            }
         }
         for w in work {
             cache.lens[w.slot] += w.n;

@@ -33,7 +33,7 @@ pub struct Qwen2<O: Ops> {
     pub params: Arc<Params<O::T>>,
     /// Trained corrections of the projections; with them `params` are frozen.
     pub adapters: Option<Adapters<O::T>>,
-    rope: Arc<O::T>,
+    pub(super) rope: Arc<O::T>,
     pub(super) attn: AttnShape,
 }
 
@@ -224,18 +224,14 @@ impl<O: Ops> Qwen2<O> {
         Ok(())
     }
 
-    /// Queries, keys and values with rotary positions applied.
-    pub(super) fn qkv(&self, o: &O, l: usize, n1: &O::T, pos: &O::I) -> Result<(O::T, O::T, O::T)> {
-        let mut q = self.project(o, l, Module::QProj, n1)?;
-        let mut k = self.project(o, l, Module::KProj, n1)?;
-        let v = self.project(o, l, Module::VProj, n1)?;
-        o.rope(&mut q, pos, &self.rope, self.config.head_dim, false)?;
-        o.rope(&mut k, pos, &self.rope, self.config.head_dim, false)?;
-        Ok((q, k, v))
+    /// Queries, keys and values before rotary positions are applied.
+    pub(super) fn qkv(&self, o: &O, l: usize, n1: &O::T) -> Result<(O::T, O::T, O::T)> {
+        let of = |m| self.project(o, l, m, n1);
+        Ok((of(Module::QProj)?, of(Module::KProj)?, of(Module::VProj)?))
     }
 
-    /// The second half of a block: adds attention's output to the stream, norms, runs the MLP, adds it. Consumes `x`.
-    /// Returns `(mid, n2, rstd2, gate, up, act, out)`.
+    /// The second half of a block: adds attention's output to the stream, norms, runs the MLP.
+    /// Returns `(mid, n2, rstd2, gate, up, act, delta)`; the block's output is `mid + delta`, see [`Qwen2::summed`].
     #[allow(clippy::type_complexity)]
     pub(super) fn after_attention(
         &self,
@@ -257,11 +253,16 @@ impl<O: Ops> Qwen2<O> {
             o.add_rmsnorm(x, &delta, &p.post_attention_layernorm, self.eps())?
         };
         let (gate, up, act) = self.mlp_inner(o, l, &n2)?;
-        let mut out = self.project(o, l, Module::DownProj, &act)?;
-        hooks.apply(o, Hook::MlpOut(l), &mut out)?;
-        o.add(&mut out, &mid)?;
-        hooks.apply(o, Hook::ResidPost(l), &mut out)?;
-        Ok((mid, n2, rstd2, gate, up, act, out))
+        let mut delta = self.project(o, l, Module::DownProj, &act)?;
+        hooks.apply(o, Hook::MlpOut(l), &mut delta)?;
+        Ok((mid, n2, rstd2, gate, up, act, delta))
+    }
+
+    /// Output of a block: the stream in its middle plus what its MLP adds.
+    pub(super) fn summed(&self, o: &O, l: usize, mid: &O::T, mut delta: O::T, hooks: &HookSet<O>) -> Result<O::T> {
+        o.add(&mut delta, mid)?;
+        hooks.apply(o, Hook::ResidPost(l), &mut delta)?;
+        Ok(delta)
     }
 
     fn mlp_inner(&self, o: &O, l: usize, n2: &O::T) -> Result<(O::T, O::T, O::T)> {
@@ -283,12 +284,15 @@ impl<O: Ops> Qwen2<O> {
     ) -> Result<(Inner<O::T>, O::T)> {
         let p = &self.params.layers[l];
         let (n1, rstd1) = o.rmsnorm(x, &p.input_layernorm, self.eps())?;
-        let (q, mut k, mut v) = self.qkv(o, l, &n1, &batch.pos)?;
+        let (mut q, mut k, mut v) = self.qkv(o, l, &n1)?;
+        o.rope(&mut q, &batch.pos, &self.rope, self.config.head_dim, false)?;
+        o.rope(&mut k, &batch.pos, &self.rope, self.config.head_dim, false)?;
         if let Some(copies) = &batch.copies {
             (k, v) = (o.gather_rows(&k, &copies.rows)?, o.gather_rows(&v, &copies.rows)?);
         }
         let (attn, lse) = o.attention(&q, &k, &v, &batch.plan, &self.attn)?;
-        let (mid, n2, rstd2, gate, up, act, out) = self.after_attention(o, l, x, &attn, hooks)?;
+        let (mid, n2, rstd2, gate, up, act, delta) = self.after_attention(o, l, x, &attn, hooks)?;
+        let out = self.summed(o, l, &mid, delta, hooks)?;
         let mlp = keep_mlp.then_some(Mlp { gate, up, act });
         Ok((Inner { n1, rstd1, q, k, v, attn, lse, mid, n2, rstd2, mlp }, out))
     }

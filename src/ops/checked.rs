@@ -337,6 +337,29 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
         self.settle("rope", "x", x, 0.0)
     }
 
+    fn rope_append(
+        &self,
+        q: &mut Self::T,
+        k: Self::T,
+        v: &Self::T,
+        pos: &Self::I,
+        table: &Self::T,
+        head_dim: usize,
+        (keys, values): (&mut Self::T, &mut Self::T),
+        slots: &Self::I,
+    ) -> Result<()> {
+        self.call();
+        let op = "rope_append";
+        let (k_a, k_b) = k;
+        let caches = (&mut keys.0, &mut values.0);
+        self.a.rope_append(&mut q.0, k_a, &v.0, &pos.0, &table.0, head_dim, caches, &slots.0)?;
+        let caches = (&mut keys.1, &mut values.1);
+        self.b.rope_append(&mut q.1, k_b, &v.1, &pos.1, &table.1, head_dim, caches, &slots.1)?;
+        self.settle(op, "q", q, 0.0)?;
+        self.settle(op, "keys", keys, 0.0)?;
+        self.settle(op, "values", values, 0.0)
+    }
+
     fn swiglu(&self, g: &Self::T, u: &Self::T) -> Result<Self::T> {
         self.call();
         let (a, b) = (self.a.swiglu(&g.0, &u.0)?, self.b.swiglu(&g.1, &u.1)?);

@@ -240,6 +240,26 @@ pub trait Ops: Sync {
     /// `[positions, head_dim]`: cosines then sines, made in f64 by [`plan::rope_table`]. `inverse` negates the sines: the backward pass.
     fn rope(&self, x: &mut Self::T, pos: &Self::I, table: &Self::T, head_dim: usize, inverse: bool) -> Result<()>;
 
+    /// What a decoding step does between the projections and attention: [`Ops::rope`] on `q` and `k`, then `keys[slots[i], :] = k[i, :]` and
+    /// `values[slots[i], :] = v[i, :]` in the caches. The same bits as the four operations.
+    #[allow(clippy::too_many_arguments)]
+    fn rope_append(
+        &self,
+        q: &mut Self::T,
+        mut k: Self::T,
+        v: &Self::T,
+        pos: &Self::I,
+        table: &Self::T,
+        head_dim: usize,
+        (keys, values): (&mut Self::T, &mut Self::T),
+        slots: &Self::I,
+    ) -> Result<()> {
+        self.rope(q, pos, table, head_dim, false)?;
+        self.rope(&mut k, pos, table, head_dim, false)?;
+        self.scatter_rows(keys, &k, slots)?;
+        self.scatter_rows(values, v, slots)
+    }
+
     /// `y = silu(g) * u`, `silu(g) = g / (1 + exp(-g))`.
     fn swiglu(&self, g: &Self::T, u: &Self::T) -> Result<Self::T>;
     /// Returns `(dg, du)`.

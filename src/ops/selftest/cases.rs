@@ -37,6 +37,7 @@ cases! {
     add_rmsnorm: [[1, 1], [7, 8], [31, 33], [65, 896], [3, 4097]], 1e-5;
     rmsnorm_bwd: [[2, 3], [7, 8], [31, 33], [65, 896], [3, 4097]], 1e-5;
     rope: [[1, 1, 2], [7, 3, 6], [33, 2, 8], [65, 14, 64]], 3e-6;
+    rope_append: [[1, 1, 1, 2], [7, 3, 1, 6], [33, 4, 2, 8], [65, 14, 2, 64]], 3e-6;
     swiglu: [[1, 1], [3, 5], [33, 17], [65, 1001]], 1e-5;
     swiglu_bwd: [[1, 1], [3, 5], [33, 17], [65, 1001]], 1e-5;
     attention: [[1, 1, 4, 1], [4, 2, 8, 1, 7, 33, 2, 129], [14, 2, 64, 3, 65, 31], [3, 1, 36, 17, 8]], 5e-5;
@@ -236,6 +237,18 @@ fn rope<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     o.rope(&mut x, &pos, &table, d, false)?;
     o.rope(&mut back, &pos, &table, d, true)?;
     Ok(vec![("x", o.read(&x)?), ("x inverse", o.read(&back)?)])
+}
+
+/// Rows, heads, key/value heads, head width.
+fn rope_append<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
+    let [m, heads, kv_heads, d] = dims(shape);
+    let pos: Vec<u32> = (0..m as u32).map(|i| (i * 37 + 3) % 129).collect();
+    let slots: Vec<u32> = (0..m as u32).map(|i| 2 * (m as u32 - 1 - i) + 1).collect();
+    let (pos, table) = (o.upload_index(&pos)?, o.rope_table(129, d, 1e6)?);
+    let (mut q, k, v) = (given(o, 1, m, heads * d)?, given(o, 2, m, kv_heads * d)?, given(o, 3, m, kv_heads * d)?);
+    let (mut keys, mut values) = (given(o, 4, 2 * m + 1, kv_heads * d)?, given(o, 5, 2 * m + 1, kv_heads * d)?);
+    o.rope_append(&mut q, k, &v, &pos, &table, d, (&mut keys, &mut values), &o.upload_index(&slots)?)?;
+    Ok(vec![("q", o.read(&q)?), ("keys", o.read(&keys)?), ("values", o.read(&values)?)])
 }
 
 /// Gates far from zero, where `exp` overflows or vanishes.
