@@ -137,9 +137,21 @@ impl Product<'_> {
         let tasks = if threads == 1 { 1 } else { (work / SERIAL).clamp(1, 4 * threads) };
         // Panels as wide as two AVX-512 registers; how work is cut does not change bits.
         let panels = self.cols.div_ceil(32);
-        let group = (panels / tasks).clamp(1, 8);
+        let blocks_of = |groups: usize| {
+            tasks.div_ceil(groups.max(1)).min(self.rows.div_ceil(48)).max(self.rows.div_ceil(512)).max(1)
+        };
+        let group = if self.left.inner == 1 {
+            (panels / tasks).clamp(1, 8)
+        } else {
+            // The left side is packed once for every group of panels, the right one for every block of rows.
+            let packed = |g: &usize| {
+                let groups = panels.div_ceil(*g);
+                groups * self.rows + blocks_of(groups) * self.cols
+            };
+            (1..=panels.clamp(1, 8)).min_by_key(packed).unwrap_or(1)
+        };
         let groups = panels.div_ceil(group);
-        let blocks = tasks.div_ceil(groups.max(1)).min(self.rows.div_ceil(48)).max(self.rows.div_ceil(512)).max(1);
+        let blocks = blocks_of(groups);
         let height = self.rows.div_ceil(blocks).next_multiple_of(24);
         let blocks = self.rows.div_ceil(height);
         let task = |t: usize| {
