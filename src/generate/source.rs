@@ -87,7 +87,11 @@ impl Source {
                 why: "it is an adapter itself; merge one into the other with PEFT".into(),
             });
         }
-        let below = Self::open_with(&base, env)?;
+        let below = Self::open_with(&base, env).map_err(|e| ModelError::File {
+            path: dir.join("adapter_config.json"),
+            detail: format!("its base model cannot be opened: {e}"),
+            hint: "Put the base model there, or change base_model_name_or_path".into(),
+        })?;
         let own = SideFiles::read(&dir)?;
         // Trainers save the tokenizer beside the adapter, sometimes with a changed template.
         let side = if own.0.iter().any(|(n, _)| n == "tokenizer.json") { own } else { below.side.clone() };
