@@ -205,8 +205,9 @@ impl<O: Ops> Frozen<'_, '_, O> {
             if *what == which {
                 return Ok(Some(model.clone()));
             }
-            // Adapters on the base model: the other one is the same weights.
-            let base_of_start = *what == Anchor::Start && which == Anchor::Base && model.adapters.is_some();
+            // Adapters on the base model: the other one is the same weights. A given adapter may have another base.
+            let ours = self.lab.given_model(self.arm, self.seed).is_none();
+            let base_of_start = *what == Anchor::Start && which == Anchor::Base && model.adapters.is_some() && ours;
             if base_of_start {
                 return Ok(Some(Rc::new(model.sharing(None))));
             }
