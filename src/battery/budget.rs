@@ -52,16 +52,17 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// Refuses a run whose widest training holds more than `vram`; `config` says which trainings there are.
-    pub fn within_budget(&self, config: &BatteryConfig) -> Result<()> {
+    pub fn within_budget(&mut self, config: &BatteryConfig) -> Result<()> {
         let Some(device) = self.o.memory() else { return Ok(()) };
         let (plan, vram) = (self.planned(&device, config)?, config.vram);
         if let Some(Size(limit)) = vram.filter(|v| plan.total() > v.0) {
+            self.folder.restore()?;
             return Err(BatteryError::Refused(format!(
-                "the widest training would hold {:.2} GiB on {}, and vram allows {:.2} GiB. `probity plan {} --model {} --vram {:.2}GiB` shows the bytes and the settings that fit",
+                "the widest training would hold {:.2} GiB on {}, and vram allows {:.2} GiB. `probity plan \"{}\" --model {} --vram {:.2}GiB` shows the bytes and the settings that fit",
                 gib(plan.total()),
                 self.o.device_name(),
                 gib(limit),
-                config.name,
+                self.dir().join("config.toml").display(),
                 config.model,
                 gib(limit)
             )));

@@ -104,15 +104,21 @@ impl Folder {
         write_json(&self.dir.join("manifest.json"), &self.manifest)
     }
 
+    /// Puts manifest and configuration back as they were found: for a run that is refused.
+    pub fn restore(&mut self) -> Result<()> {
+        if let Some([manifest, config]) = self.found.take() {
+            write_text(&self.dir.join("manifest.json"), &manifest)?;
+            write_text(&self.dir.join("config.toml"), &config)?;
+        }
+        Ok(())
+    }
+
     /// Starts or continues a cell; `None` when it is done and what it wrote is `present`. Refuses a cell that was begun under
     /// another key.
     pub fn begin(&mut self, name: &str, key: &str, present: bool) -> Result<Option<Begun>> {
         match self.cells.get(name) {
             Some(cell) if cell.key != key => {
-                if let Some([manifest, config]) = self.found.take() {
-                    write_text(&self.dir.join("manifest.json"), &manifest)?;
-                    write_text(&self.dir.join("config.toml"), &config)?;
-                }
+                self.restore()?;
                 Err(BatteryError::Refused(format!(
                     "{}: the cell `{name}` was made under another configuration; choose another --out, or delete the folder",
                     self.dir.display()

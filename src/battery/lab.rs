@@ -116,10 +116,10 @@ impl<'a, O: Ops> Lab<'a, O> {
     /// Key of an arm's weights.
     pub fn arm_key(&self, arm: Arm, seed: u64) -> Result<String> {
         if !arm.trained() {
-            return key_of(&(self.ground(), "base"));
+            return key_of(&(self.ground(), "base", self.config.optim.precision));
         }
         if let Some(hash) = self.given.get(&(arm, seed)) {
-            return key_of(&(self.ground(), arm.name(), seed, "given", hash));
+            return key_of(&(self.ground(), arm.name(), seed, "given", hash, self.config.optim.precision));
         }
         let c = self.config;
         let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, &c.frugality.reward, &c.lora);

@@ -250,7 +250,8 @@ impl<O: Ops> Lab<'_, O> {
 
     /// What a phase depends on.
     pub fn phase_key(&self, phase: Phase, arm: Arm, seed: u64, layer: Option<usize>) -> Result<String> {
-        let shared = (&self.config.grpo, &self.config.sft, &self.config.evaluate, &self.config.frugality.reward);
+        let c = self.config;
+        let shared = (&c.grpo, &c.sft, &c.evaluate, &c.frugality.reward, &c.optim, &c.lora);
         key_of(&(self.arm_key(arm, seed)?, phase.name(), self.phase_config(phase), shared, layer))
     }
 
@@ -406,6 +407,10 @@ impl<O: Ops> Lab<'_, O> {
         let config = EvaluateConfig { samples: c.samples, greedy: true, ..self.config.evaluate.clone() };
         let (label, test) = (format!("{} {} step {step}", phase.name(), arm.name()), phase.test());
         let (conditions, wordings) = (phase.conditions(), phase.wordings());
+        if self.config.lora.is_none() {
+            // Behaviour is measured without the frozen model in memory, as the plan counts it.
+            *frozen.held.borrow_mut() = None;
+        }
         let mut rows = self.evaluate(model, &label, arm, seed, test, items, conditions, wordings, &config)?;
         for r in &mut rows {
             (r.phase, r.step) = (Some(phase.name()), Some(step));

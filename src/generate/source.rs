@@ -87,11 +87,26 @@ impl Source {
                 why: "it is an adapter itself; merge one into the other with PEFT".into(),
             });
         }
+        // Also a base in the hub's cache may be an adapter, or name itself.
+        if base == name {
+            return Err(ModelError::Unsupported {
+                path: dir,
+                what: format!("the base model {base}"),
+                why: "an adapter cannot be its own base".into(),
+            });
+        }
         let below = Self::open_with(&base, env).map_err(|e| ModelError::File {
             path: dir.join("adapter_config.json"),
             detail: format!("its base model cannot be opened: {e}"),
             hint: "Put the base model there, or change base_model_name_or_path".into(),
         })?;
+        if below.adapter.is_some() {
+            return Err(ModelError::Unsupported {
+                path: dir,
+                what: format!("the base model {base}"),
+                why: "it is an adapter itself; merge one into the other with PEFT".into(),
+            });
+        }
         let own = SideFiles::read(&dir)?;
         // Trainers save the tokenizer beside the adapter, sometimes with a changed template.
         let side = if own.0.iter().any(|(n, _)| n == "tokenizer.json") { own } else { below.side.clone() };

@@ -54,6 +54,7 @@ macro_rules! variants {
                 consts: &[("A_ALONG", $a), ("B_ALONG", $b)],
                 weights: $weights,
                 on: On::Hardware,
+                least_rows: 65,
                 least_area: WIDE_FROM,
                 ..Variant::BASE
             },

@@ -65,6 +65,8 @@ pub struct Variant {
     /// bits.
     pub max_rows: usize,
     pub max_cols: usize,
+    /// Chosen for at least this many rows of the result.
+    pub least_rows: usize,
     /// Chosen for at least this many elements of the result.
     pub least_area: usize,
 }
@@ -83,6 +85,7 @@ impl Variant {
         on: On::Any,
         max_rows: usize::MAX,
         max_cols: usize::MAX,
+        least_rows: 0,
         least_area: 0,
     };
 }

@@ -19,7 +19,7 @@ pub fn fits(variant: &Variant, caps: &Caps) -> bool {
 pub fn select(kernel: &'static Kernel, rows: usize, cols: usize, caps: &Caps) -> &'static Variant {
     let takes = |v: &Variant| {
         let area = rows.saturating_mul(cols);
-        rows <= v.max_rows && cols <= v.max_cols && area >= v.least_area
+        rows <= v.max_rows && rows >= v.least_rows && cols <= v.max_cols && area >= v.least_area
     };
     let usable = || kernel.variants.iter().filter(|v| fits(v, caps) && takes(v));
     let preferred = |v: &&Variant| match v.on {

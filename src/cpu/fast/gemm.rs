@@ -148,7 +148,10 @@ impl Product<'_> {
                 let groups = panels.div_ceil(*g);
                 groups * self.rows + blocks_of(groups) * self.cols
             };
-            (1..=panels.clamp(1, 8)).min_by_key(packed).unwrap_or(1)
+            // Never fewer tasks than narrow groups would give.
+            let made = |g: usize| panels.div_ceil(g) * blocks_of(panels.div_ceil(g));
+            let enough = |g: &usize| made(*g) >= tasks.min(made(1));
+            (1..=panels.clamp(1, 8)).filter(enough).min_by_key(packed).unwrap_or(1)
         };
         let groups = panels.div_ceil(group);
         let blocks = blocks_of(groups);
