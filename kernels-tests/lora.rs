@@ -210,7 +210,7 @@ fn a_written_adapter_reads_back_to_the_same_bits() {
         let dir = tempfile::tempdir().unwrap();
         let adapters = model.adapters.as_ref().unwrap();
         let base = open(name).1.base;
-        write_peft_folder(&o, dir.path(), &model.config, adapters, &base, &SideFiles::default()).unwrap();
+        write_peft_folder(&o, dir.path(), &model.config, adapters, (&base, None), &SideFiles::default()).unwrap();
         let again = AdapterFolder::open(dir.path()).unwrap();
         assert_eq!((&again.config, &again.base), (&adapters.config, &base));
         let read = again.load(&o, &model.config).unwrap();

@@ -2,18 +2,22 @@
 
 use std::path::Path;
 
-use probity::generate::Completion;
+use probity::generate::{Completion, GenerateConfig, Request, generate};
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
 use probity::model::config::Sizes;
+use probity::model::hooks::HookSet;
 use probity::model::lora::LoraConfig;
 use probity::model::params::Params;
 use probity::model::qwen2::{Qwen2, Recompute};
-use probity::ops::Ops;
+use probity::ops::{Ops, Sampling};
 use probity::train::error::Result;
 use probity::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
-use probity::train::memory::{MAX_BINDING, MAX_BUFFER, Training, plan};
+use probity::train::memory::{Frozen, MAX_BINDING, MAX_BUFFER, Training, plan};
 use probity::train::optim::{OptimConfig, Optimizer, Precision};
 use probity::train::run::{Objective, State};
+
+/// Sequences of an evaluation.
+const MEASURED: usize = 400;
 
 /// Prompts of one length; nothing ends a completion.
 struct Flat(Vec<u32>);
@@ -94,8 +98,37 @@ fn plans_are_what_the_device_counts() {
             let mut state = State { model: trained, optimizer, grads };
             let env = Flat(vec![7; prompt]);
             Grpo { config: grpo.clone(), env: &env, anchor: Some(&anchor) }.step(&o, &mut state, 0, 4).unwrap();
-            let t = Training { model: &config, grpo: &grpo, optim: &optim, lora, prompt, frozen: true, evaluate: None };
+            let frozen = if lora.is_some() { Frozen::Shared } else { Frozen::Own };
+            let (rollout, evaluate) = ([2, 8], lora.map(|_| (MEASURED, 4)));
+            let t = Training {
+                model: &config,
+                grpo: &grpo,
+                optim: &optim,
+                lora,
+                prompt,
+                rollout,
+                frozen,
+                evaluate,
+                checked: true,
+            };
             let said = plan(&t, MAX_BINDING, MAX_BUFFER).unwrap();
+            if let Some((batch, tokens)) = evaluate {
+                // Behaviour of so many at once is the widest moment here, without the frozen model.
+                drop(anchor);
+                let before = o.peak_bytes();
+                let requests: Vec<Request> =
+                    (0..batch as u32).map(|i| Request { prompt: vec![7; prompt], sequences: vec![i] }).collect();
+                let settings = GenerateConfig {
+                    sampling: Sampling { temperature: 1.0, top_k: 0, top_p: 1.0 },
+                    repetition_penalty: 1.0,
+                    max_new_tokens: tokens,
+                    stop_ids: Vec::new(),
+                    seed: 0,
+                    max_batch: batch,
+                };
+                generate(&o, &state.model, &requests, &settings, &HookSet::default()).unwrap();
+                assert!(o.peak_bytes() > before, "measuring was meant to be the widest moment");
+            }
             let (want, got) = (o.peak_bytes() as f64, said.peak() as f64);
             assert!(
                 (got / want - 1.0).abs() < 0.05,

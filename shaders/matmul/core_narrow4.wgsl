@@ -1,8 +1,10 @@
 // Core for few rows and a narrow w on GPUs: a workgroup of 64 makes 16 rows by 4 columns, so that a few hundred columns fill a device.
-// Otherwise as core_skinny16.wgsl.
+// The loop is few_rows.wgsl.
 
 var<workgroup> tile_a: array<vec4<f32>, 256>; // [16 rows][16 quads of steps], quad i of row r at r*16 + (i ^ r)
 var<workgroup> tile_b: array<vec4<f32>, 64>; // [4 columns][16 quads of steps], likewise
+
+alias Sum = f32;
 
 // What an invocation brings in: quad `i` of rows and of columns that lie 4 apart.
 struct Ahead {
@@ -34,57 +36,12 @@ fn settle(h: Ahead, stage: u32, i: u32) {
 }
 
 // Four more steps of the sums of row `r` in column `c`.
-fn more(sum: f32, r: u32, c: u32, k: u32) -> f32 {
+fn more(sum: Sum, r: u32, c: u32, k: u32) -> Sum {
     let a = tile_a[r * 16u + (k ^ r)];
     let b = tile_b[c * 16u + (k ^ c)];
     return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
 }
 
-fn multiply(sum: f32, r: u32, c: u32, quads: u32) -> f32 {
-    var s = sum;
-    if (quads >= 16u) {
-        for (var k = 0u; k < 16u; k++) {
-            s = more(s, r, c, k);
-        }
-    } else {
-        for (var k = 0u; k < quads; k++) {
-            s = more(s, r, c, k);
-        }
-    }
-    return s;
-}
-
-@compute @workgroup_size(64)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let end = p.depth4;
-    let i = lane % 16u;
-    let stage = lane / 16u;
-    let from_row = group.y * 16u + stage;
-    let from_col = group.x * 4u + stage;
-    let r = lane / 4u;
-    let c = lane % 4u;
-
-    var sum = 0.0;
-    var even = bring(from_row, from_col, i);
-    var odd = bring(from_row, from_col, i + 16u);
-    for (var first = 0u; first < end; first += 32u) {
-        settle(even, stage, i);
-        workgroupBarrier();
-        even = bring(from_row, from_col, first + 32u + i);
-        sum = multiply(sum, r, c, end - first);
-        workgroupBarrier();
-        if (first + 16u < end) {
-            settle(odd, stage, i);
-            workgroupBarrier();
-            odd = bring(from_row, from_col, first + 48u + i);
-            sum = multiply(sum, r, c, end - first - 16u);
-            workgroupBarrier();
-        }
-    }
-
-    let row = group.y * 16u + r;
-    let col = group.x * 4u + c;
-    if (row < p.rows && col < p.cols) {
-        y[row * p.y_stride + p.y_offset + col] = sum + bias_of(col);
-    }
+fn put(row: u32, col: u32, sum: Sum) {
+    put_one(row, col, sum);
 }

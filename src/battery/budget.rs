@@ -26,7 +26,8 @@ pub struct Memory {
     pub peak: u64,
 }
 
-const FILE: &str = "memory.json";
+/// In the run folder.
+pub const FILE: &str = "memory.json";
 
 impl Memory {
     /// Of a finished or unfinished run, if its device has memory of its own.

@@ -91,6 +91,14 @@ pub fn open(config: &BatteryConfig, base: &Source, chat: &Tokenizer, domain: &dy
                 g.model, config.model
             ))
         };
+        // An attack on every weight of one arm and on the adapters of another says nothing about the arms.
+        let trained_on = config.tests.iter().any(|t| matches!(t, 4 | 5 | 7));
+        if source.is_adapter() && config.lora.is_none() && trained_on {
+            return Err(BatteryError::Refused(format!(
+                "{} is a LoRA adapter, and tests 4, 5 and 7 train on top of every arm: add [lora] to the configuration, so that all arms are trained alike, or leave these tests out",
+                g.model
+            )));
+        }
         let shape = |s: &Source| {
             let c = &s.checkpoint.config;
             [

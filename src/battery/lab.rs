@@ -90,15 +90,24 @@ impl<'a, O: Ops> Lab<'a, O> {
         if !arm.trained() {
             return self.base();
         }
-        let own = self.arm_dir(arm, seed).join("final").to_string_lossy().into_owned();
-        let folder = self.given_model(arm, seed).unwrap_or(&own);
-        Ok(Source::open(folder)?.load(self.o, self.positions, self.config.optim.precision.storage())?)
+        match self.given_model(arm, seed) {
+            Some(folder) => {
+                Ok(Source::open(folder)?.load(self.o, self.positions, self.config.optim.precision.storage())?)
+            }
+            None => self.trained_here(&self.arm_dir(arm, seed)),
+        }
+    }
+
+    /// The model that a training of this run left under `dir`.
+    pub fn trained_here(&self, dir: &Path) -> Result<Qwen2<O>> {
+        let storage = self.config.optim.precision.storage();
+        Ok(self.source.load_trained(self.o, &dir.join("final"), self.positions, storage)?)
     }
 
     /// A model to train that starts as an arm is: under LoRA on the weights of `start`, which must be that arm; else loaded again.
     pub fn to_train(&self, start: Option<&Qwen2<O>>, arm: Arm, seed: u64) -> Result<Qwen2<O>> {
         let model = match start {
-            Some(start) if start.adapters.is_some() || self.config.lora.is_some() => start.with_own_adapters(self.o)?,
+            Some(start) if self.config.lora.is_some() => start.with_own_adapters(self.o)?,
             _ => self.model(arm, seed)?,
         };
         match (&self.config.lora, &model.adapters) {

@@ -94,7 +94,7 @@ impl Phase {
         matches!(self, Phase::Attack(_) | Phase::SupervisedAttack)
     }
 
-    fn anchor(self) -> Anchor {
+    pub fn anchor(self) -> Anchor {
         match self {
             Phase::Attack(a) | Phase::Faking(a) | Phase::Cue(_, a) => a,
             Phase::SupervisedAttack => Anchor::None,

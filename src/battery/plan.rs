@@ -9,7 +9,7 @@ use super::config::{Anchor, Arm, BatteryConfig};
 use super::environment::{Speech, neutral};
 use super::error::Result;
 use super::lab::Lab;
-use super::phase::Mapping;
+use super::phase::{Mapping, Phase};
 use super::phases::PhaseConfig;
 use super::rules::Rules;
 use super::{test02_monitoring, test04_counter, test05_anchors, test06_steering, test07_cue};
@@ -22,7 +22,7 @@ use crate::model::qwen2::Recompute;
 use crate::ops::{Ops, Sampling};
 use crate::stats::{Design, smallest_p};
 use crate::train::accumulate::{Example, accumulate, score, zero};
-use crate::train::memory::{self, Training};
+use crate::train::memory::{self, Frozen, Training};
 use crate::train::optim::Precision;
 
 /// Random directions from which on a direction's rank among them is its p.
@@ -65,8 +65,9 @@ pub struct Plan {
 struct Rates {
     train: f64,
     score: f64,
-    /// Decoding of a step's completions, and of evaluations, which go through in larger batches.
+    /// Decoding of a step's completions in an arm's training and in a phase, and of evaluations: batches of three sizes.
     decode: f64,
+    phase: f64,
     answer: f64,
 }
 
@@ -76,6 +77,7 @@ struct Tokens {
     train: f64,
     score: f64,
     decode: f64,
+    phase: f64,
     answer: f64,
 }
 
@@ -94,7 +96,9 @@ impl Card {
     const MEMORY: f64 = 0.5;
     const DISPATCH: f64 = 8e-6;
     /// Dispatches of a decoding step: in a block, and around the blocks.
-    const PER_BLOCK: f64 = 16.0;
+    const PER_BLOCK: f64 = 12.0;
+    /// More for each projection with an adapter.
+    const PER_ADAPTER: f64 = 4.0;
     const AROUND: f64 = 8.0;
 
     /// Tokens per second of a training on this card.
@@ -114,35 +118,66 @@ impl Card {
         let score = flops / (2.0 * (blocks + head));
         let train = flops / (2.0 * (blocks * (products + again) + head * (products + 1.0)));
         let width = if optim.precision == Precision::Bf16 { 2.0 } else { 4.0 };
-        let dispatches = Self::PER_BLOCK * model.num_hidden_layers as f64 + Self::AROUND;
+        let adapters = c.lora.as_ref().map_or(0, |l| l.target_modules.len());
+        let per_block = Self::PER_BLOCK + Self::PER_ADAPTER * adapters as f64;
+        let dispatches = per_block * model.num_hidden_layers as f64 + Self::AROUND;
         let read = width * (blocks + head) / (self.bandwidth * 1e9 * Self::MEMORY);
         let decode = |batch: usize| {
             let batch = batch as f64;
             batch / (read + batch * 2.0 * (blocks + head) / flops + dispatches * Self::DISPATCH)
         };
-        let rollout = (grpo.prompts_per_step * grpo.num_generations).min(grpo.rollout_batch);
-        Rates { train, score, decode: decode(rollout), answer: decode(evaluate.batch) }
+        let [rollout, phase] = rollouts(c).map(|[prompts, group]| decode((prompts * group).min(grpo.rollout_batch)));
+        Rates { train, score, decode: rollout, phase, answer: decode(evaluate.batch) }
     }
 }
 
 impl Rates {
     fn seconds(&self, t: Tokens) -> f64 {
-        t.train / self.train + t.score / self.score + t.decode / self.decode + t.answer / self.answer
+        t.train / self.train
+            + t.score / self.score
+            + t.decode / self.decode
+            + t.phase / self.phase
+            + t.answer / self.answer
     }
+}
+
+/// Prompts of a step and completions of each: in an arm's training, and in the phase that has fewest.
+fn rollouts(c: &BatteryConfig) -> [[usize; 2]; 2] {
+    let of = |p: &PhaseConfig| [p.prompts_per_step, p.num_generations];
+    let phases = [of(&c.attack), of(&c.cue), of(&c.faking)];
+    let fewest = phases.into_iter().min_by_key(|[prompts, group]| prompts * group);
+    let arm = [c.grpo.prompts_per_step, c.grpo.num_generations];
+    [arm, fewest.unwrap_or(arm)]
 }
 
 /// The training of an experiment that holds most, where no sequence is longer than `positions`.
 pub fn widest<'a>(c: &'a BatteryConfig, model: &'a ModelConfig, positions: usize) -> Training<'a> {
     let limit = c.evaluate.max_new_tokens.max(c.grpo.max_completion_length);
-    let phases = c.tests.iter().any(|t| matches!(t, 2 | 4 | 5 | 7));
+    let phases = c.tests.iter().any(|t| matches!(t, 4 | 5 | 7));
+    let mut rollout = [c.grpo.prompts_per_step, c.grpo.num_generations];
+    for p in [&c.attack, &c.cue, &c.faking] {
+        let own = [p.prompts_per_step, p.num_generations];
+        if phases && own[0] * own[1] > rollout[0] * rollout[1] {
+            rollout = own;
+        }
+    }
+    // Under LoRA a frozen model is the base of the trained one, unless that one starts from given weights.
+    let own_base = c.lora.is_none() || (phases && !c.checkpoint.is_empty());
+    let frozen = match phases || c.anchor != Anchor::None {
+        false => Frozen::None,
+        true if own_base => Frozen::Own,
+        true => Frozen::Shared,
+    };
     Training {
         model,
         grpo: &c.grpo,
         optim: &c.optim,
         lora: c.lora.as_ref(),
         prompt: positions.saturating_sub(limit),
-        frozen: phases || c.anchor != Anchor::None,
-        evaluate: phases.then_some((c.evaluate.batch, c.evaluate.max_new_tokens)),
+        rollout,
+        frozen,
+        evaluate: Some((c.evaluate.batch, c.evaluate.max_new_tokens)),
+        checked: phases,
     }
 }
 
@@ -180,6 +215,7 @@ impl<O: Ops> Lab<'_, O> {
             train: t.train * n,
             score: t.score * n,
             decode: t.decode * n,
+            phase: t.phase * n,
             answer: t.answer * n,
         };
         let mut cells: Vec<(String, Tokens)> = Vec::new();
@@ -295,14 +331,21 @@ impl<O: Ops> Lab<'_, O> {
     fn planned_phase(
         &self,
         cells: &mut Vec<(String, Tokens)>,
-        phase: super::phase::Phase,
+        phase: Phase,
         arm: Arm,
         seed: u64,
         c: &PhaseConfig,
         step: &dyn Fn(usize, usize, bool) -> Tokens,
         rows: &dyn Fn(usize, usize, usize) -> Tokens,
     ) {
-        let one = step(c.prompts_per_step, c.num_generations, c.beta > 0.0);
+        let one = match phase {
+            // Worked answers, about as long as completions; nothing is sampled.
+            Phase::SupervisedAttack => {
+                let examples = step(self.config.sft.examples, 1, false).train;
+                Tokens { train: examples, ..Tokens::default() }
+            }
+            _ => step(c.prompts_per_step, c.num_generations, phase.anchor() != Anchor::None),
+        };
         let per_item = c.samples as usize + 1;
         let conditions = phase.conditions().len();
         let prompts = if conditions == 1 { 1 } else { conditions * per_item };
@@ -312,8 +355,9 @@ impl<O: Ops> Lab<'_, O> {
             train: one.train * steps,
             // Every check also scores its rows under two models.
             score: one.score * steps + checks * (checked.score + 2.0 * (checked.score + checked.answer)),
-            decode: one.decode * steps,
+            phase: one.decode * steps,
             answer: checks * checked.answer,
+            ..Tokens::default()
         };
         cells.push((format!("{} {} seed {seed}", phase.name(), arm.name()), work));
     }
@@ -410,19 +454,20 @@ impl<O: Ops> Lab<'_, O> {
             max_batch: usize::MAX,
         };
         // Tokens per second of so many sequences together.
-        let decode = |prompts: usize, group: usize| -> Result<f64> {
+        let decode = |prompts: usize, group: usize, max_batch: usize| -> Result<f64> {
+            let settings = GenerateConfig { max_batch, ..settings.clone() };
             let sequences = |i: usize| (0..group).map(|g| (i * group + g) as u32).collect();
             let requests: Vec<Request> =
                 (0..prompts).map(|i| Request { prompt: tokens(8, i as u32), sequences: sequences(i) }).collect();
             let seconds =
-                clock(&mut || generate(o, &model, &requests, &settings, &hooks).map(drop).map_err(Into::into))?;
+                clock(&mut || generate(o, &state.model, &requests, &settings, &hooks).map(drop).map_err(Into::into))?;
             Ok((prompts * group * settings.max_new_tokens) as f64 / seconds)
         };
-        let grpo = &self.config.grpo;
-        let (decode, answer) = (
-            decode(grpo.prompts_per_step, grpo.num_generations)?,
-            decode(self.config.evaluate.batch.div_ceil(16), 16)?,
-        );
-        Ok(Rates { train: all / train, score: all / scored, decode, answer })
+        let [arm, phase] = rollouts(self.config);
+        let limit = self.config.grpo.rollout_batch;
+        let (rollout, answer) =
+            (decode(arm[0], arm[1], limit)?, decode(self.config.evaluate.batch.div_ceil(16), 16, usize::MAX)?);
+        let phase = if phase == arm { rollout } else { decode(phase[0], phase[1], limit)? };
+        Ok(Rates { train: all / train, score: all / scored, decode: rollout, phase, answer })
     }
 }

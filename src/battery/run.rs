@@ -50,22 +50,10 @@ pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn
     config.check()?;
     let mut lab = open(o, config, dir, reporter)?;
     lab.within_budget(config)?;
-    lab.attractors()?;
-    for &seed in &config.seeds {
-        for &arm in &config.arms {
-            lab.train_arm(arm, seed)?;
-        }
-    }
-    if config.sweep.is_some() {
-        lab.sweep()?;
-    }
-    let mut results = Vec::new();
-    for &test in &config.tests {
-        lab.unless_stopped(&format!("test {test}"))?;
-        results.push(lab.test(test)?);
-    }
+    let results = lab.cells();
+    // Also of a run that was stopped: the next process holds less, and knows nothing of this one.
     lab.report_memory(config)?;
-    lab.conclude(results)
+    lab.conclude(results?)
 }
 
 /// What [`run`] would do in `dir`. Nothing is trained; the attractor tables are made and shown, unless the times are for another card.
@@ -100,9 +88,9 @@ pub fn train_one<O: Ops>(
     let alone = BatteryConfig { tests: Vec::new(), ..config.clone() };
     let mut lab = open(o, &config, dir, reporter)?;
     lab.within_budget(&alone)?;
-    lab.attractors()?;
-    lab.train_arm(arm, seed)?;
+    let trained = lab.attractors().and_then(|()| lab.train_arm(arm, seed));
     lab.report_memory(&alone)?;
+    trained?;
     Ok(lab.arm_dir(arm, seed).join("final"))
 }
 
@@ -164,6 +152,12 @@ pub fn open<'a, O: Ops>(
     reporter: &'a mut dyn Reporter,
 ) -> Result<Lab<'a, O>> {
     let source = Source::open(&config.model)?;
+    if source.is_adapter() {
+        return Err(BatteryError::Refused(format!(
+            "model = {:?} is a LoRA adapter: a battery starts from whole weights. Name its base model, and give the adapter as the checkpoint of an arm",
+            config.model
+        )));
+    }
     let chat = source.tokenizer()?;
     let domain = domain_of(config)?;
     let positions = longest(&domain, &chat, config)?;
@@ -216,6 +210,26 @@ pub fn open<'a, O: Ops>(
 }
 
 impl<O: Ops> Lab<'_, O> {
+    /// Every cell in its order, and the results of the tests.
+    fn cells(&mut self) -> Result<Vec<TestResult>> {
+        let config = self.config;
+        self.attractors()?;
+        for &seed in &config.seeds {
+            for &arm in &config.arms {
+                self.train_arm(arm, seed)?;
+            }
+        }
+        if config.sweep.is_some() {
+            self.sweep()?;
+        }
+        let mut results = Vec::new();
+        for &test in &config.tests {
+            self.unless_stopped(&format!("test {test}"))?;
+            results.push(self.test(test)?);
+        }
+        Ok(results)
+    }
+
     fn context(&self) -> Result<Context> {
         let rules = Rules::built_in()?.numbers;
         Ok(Context {

@@ -17,7 +17,6 @@ use super::rows::{self, Measure, Side, paired};
 use super::verdict::{StatisticsConfig, effect};
 use crate::domain::frugality::Frugality;
 use crate::domain::{Condition, RewardKind, Split};
-use crate::generate::source::Source;
 use crate::model::hooks::HookSet;
 use crate::ops::Ops;
 use crate::train::grpo::GrpoConfig;
@@ -171,11 +170,7 @@ impl<O: Ops> Lab<'_, O> {
 
     fn measured(&self, domain: &Frugality, dose: Dose, seed: u64, dir: &std::path::Path) -> Result<Vec<Row>> {
         make_dir(dir)?;
-        let model = Source::open(&dir.join("final").to_string_lossy())?.load(
-            self.o,
-            self.positions,
-            self.config.optim.precision.storage(),
-        )?;
+        let model = self.trained_here(dir)?;
         let (items, arm) = (self.domain_items(Split::Test), dose.label());
         let job = Job {
             domain,

@@ -32,6 +32,8 @@ static TINY_FILES: [(&str, &[u8]); 4] = [
     ("special_tokens_map.json", tiny!("special_tokens_map.json")),
 ];
 
+const IS_ADAPTER: &str = "it is an adapter itself; merge one into the other with PEFT";
+
 /// How matrices are kept on a device; norms and biases are f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
@@ -79,21 +81,17 @@ impl Source {
             return Ok(Self { checkpoint, commit, adapter: None, name: name.into(), side });
         }
         let adapter = AdapterFolder::open(&dir)?;
-        let base = adapter.base.clone();
-        if is_adapter(Path::new(&base)) {
-            return Err(ModelError::Unsupported {
-                path: dir,
-                what: format!("the base model {base}"),
-                why: "it is an adapter itself; merge one into the other with PEFT".into(),
-            });
-        }
-        // Also a base in the hub's cache may be an adapter, or name itself.
-        if base == name {
-            return Err(ModelError::Unsupported {
-                path: dir,
-                what: format!("the base model {base}"),
-                why: "an adapter cannot be its own base".into(),
-            });
+        let base = match (ModelId::of_name(&adapter.base)?, &adapter.revision) {
+            (Some(ModelId { repository, revision: None }), Some(revision)) => format!("{repository}@{revision}"),
+            _ => adapter.base.clone(),
+        };
+        let refuse = |why: &str| {
+            let what = format!("the base model {base}");
+            Err(ModelError::Unsupported { path: dir.clone(), what, why: why.into() })
+        };
+        // Before it is opened: adapters that name each other would go round for ever.
+        if base == name || is_adapter(Path::new(&base)) {
+            return refuse(IS_ADAPTER);
         }
         let below = Self::open_with(&base, env).map_err(|e| ModelError::File {
             path: dir.join("adapter_config.json"),
@@ -101,11 +99,7 @@ impl Source {
             hint: "Put the base model there, or change base_model_name_or_path".into(),
         })?;
         if below.adapter.is_some() {
-            return Err(ModelError::Unsupported {
-                path: dir,
-                what: format!("the base model {base}"),
-                why: "it is an adapter itself; merge one into the other with PEFT".into(),
-            });
+            return refuse(IS_ADAPTER);
         }
         let own = SideFiles::read(&dir)?;
         // Trainers save the tokenizer beside the adapter, sometimes with a changed template.
@@ -131,6 +125,22 @@ impl Source {
         })?;
         let mut model = Qwen2::new(o, c.config.clone(), params, positions)?;
         model.adapters = self.adapter.as_ref().map(|a| a.load(o, &c.config)).transpose()?;
+        Ok(model)
+    }
+
+    /// Whether it is an adapter on top of a model.
+    pub fn is_adapter(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// A model that was trained from this source and saved by [`Source::save`]: of adapters, the folder says no more than what is on top of
+    /// this source's weights, wherever they lay when it was written.
+    pub fn load_trained<O: Ops>(&self, o: &O, dir: &Path, positions: usize, storage: Storage) -> Result<Qwen2<O>> {
+        if !is_adapter(dir) {
+            return Self::open(&dir.to_string_lossy())?.load(o, positions, storage);
+        }
+        let mut model = self.load(o, positions, storage)?;
+        model.adapters = Some(AdapterFolder::open(dir)?.load(o, &self.checkpoint.config)?);
         Ok(model)
     }
 
@@ -193,10 +203,16 @@ impl Source {
     /// adapters a Hugging Face folder, in bf16 where its matrices are stored so, else in f32.
     pub fn save<O: Ops>(&self, o: &O, model: &Qwen2<O>, dir: &Path) -> Result<()> {
         if let Some(adapters) = &model.adapters {
-            // A relative folder would mean another one from elsewhere.
-            let base =
-                std::fs::canonicalize(&self.name).map_or(self.name.clone(), |p| p.to_string_lossy().into_owned());
-            return write_peft_folder(o, dir, &model.config, adapters, &base, &self.side);
+            // PEFT has the revision apart; a relative folder would mean another one from elsewhere.
+            let (base, revision) = match ModelId::of_name(&self.name)? {
+                Some(id) => (id.repository, self.commit.clone().or(id.revision)),
+                None if self.name == EMBEDDED => (self.name.clone(), None),
+                None => {
+                    let whole = std::fs::canonicalize(&self.name);
+                    (whole.map_or(self.name.clone(), |p| p.to_string_lossy().into_owned()), None)
+                }
+            };
+            return write_peft_folder(o, dir, &model.config, adapters, (&base, revision.as_deref()), &self.side);
         }
         let dtype = match model.params.embed_tokens.dtype() {
             Dtype::F32 => FileDtype::F32,

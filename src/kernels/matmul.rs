@@ -98,7 +98,8 @@ pub static KERNELS: &[Kernel] = &[
                 Variant {
                     name: "matmul_nt.narrow4",
                     why: NARROW,
-                    parts: &[NT_PARTS[1], part!("matmul/core_narrow4.wgsl")],
+                    parts: &[NT_PARTS[1], part!("matmul/core_narrow4.wgsl"), part!("matmul/few_rows.wgsl")],
+                    consts: &[("WG", 64), ("COLS", 4), ("ACROSS", 4)],
                     weights: FORMATS,
                     on: On::Hardware,
                     max_rows: 64,
@@ -108,7 +109,8 @@ pub static KERNELS: &[Kernel] = &[
                 Variant {
                     name: "matmul_nt.skinny16",
                     why: SKINNY,
-                    parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl")],
+                    parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl"), part!("matmul/few_rows.wgsl")],
+                    consts: &[("WG", 128), ("COLS", 16), ("ACROSS", 8)],
                     weights: FORMATS,
                     on: On::Hardware,
                     max_rows: 64,

@@ -42,8 +42,9 @@ const UNDERSTOOD: [&str; 17] = [
 /// An open adapter whose settings have been checked; its tensors are checked against a base model when they are read.
 pub struct AdapterFolder {
     pub config: LoraConfig,
-    /// Name of the base model as the folder has it: a folder or a repository.
+    /// Name of the base model as the folder has it: a folder or a repository, and the repository's revision if it says one.
     pub base: String,
+    pub revision: Option<String>,
     path: PathBuf,
     file: TensorFile,
 }
@@ -77,7 +78,8 @@ impl AdapterFolder {
             Some(name) if !name.is_empty() => name.to_string(),
             _ => return Err(keys.wrong("base_model_name_or_path", "the name of the base model")),
         };
-        Ok(Self { config, base, file: TensorFile::open(&dir.join(WEIGHTS))?, path: dir.into() })
+        let revision = keys.get("revision").and_then(Value::as_str).map(String::from);
+        Ok(Self { config, base, revision, file: TensorFile::open(&dir.join(WEIGHTS))?, path: dir.into() })
     }
 
     /// The folder.
@@ -148,31 +150,21 @@ fn padded(values: &[f32], [rows, cols]: [usize; 2], s: &ParamSpec) -> Vec<f32> {
     out
 }
 
-/// Writes `adapters` as a folder that PEFT loads on top of `base`; `side` are the files that travel with the base model.
+/// Writes `adapters` as a folder that PEFT loads on top of `base`, a folder or a repository and its revision; `side` are the files that travel with the base model.
 pub fn write_peft_folder<O: Ops>(
     o: &O,
     dir: &Path,
     c: &ModelConfig,
     adapters: &Adapters<O::T>,
-    base: &str,
+    (base, revision): (&str, Option<&str>),
     side: &SideFiles,
 ) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|source| ModelError::Io { path: dir.into(), doing: "create", source })?;
-    for (name, bytes) in &side.0 {
-        let path = dir.join(name);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|source| ModelError::Io {
-                path: parent.into(),
-                doing: "create",
-                source,
-            })?;
-        }
-        durable::write(&path, bytes)?;
-    }
+    side.write(dir)?;
     let config = &adapters.config;
     let targets: Vec<&str> = config.target_modules.iter().map(|m| m.name()).collect();
     let text = json!({
-        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "inference_mode": true,
+        "peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "revision": revision,
+        "inference_mode": true,
         "r": config.r, "lora_alpha": config.lora_alpha, "use_rslora": config.use_rslora, "lora_dropout": 0.0,
         "target_modules": targets, "bias": "none", "fan_in_fan_out": false, "init_lora_weights": true,
         "use_dora": false, "modules_to_save": null, "layers_to_transform": null, "layers_pattern": null,

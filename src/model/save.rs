@@ -54,6 +54,24 @@ impl SideFiles {
         }
         Ok(Self(files))
     }
+
+    /// Writes them into `dir`, made if absent.
+    pub(super) fn write(&self, dir: &Path) -> Result<()> {
+        let make = |path: &Path| {
+            std::fs::create_dir_all(path).map_err(|source| ModelError::Io {
+                path: path.into(),
+                doing: "create",
+                source,
+            })
+        };
+        make(dir)?;
+        for (name, bytes) in &self.0 {
+            let path = dir.join(name);
+            path.parent().map_or(Ok(()), make)?;
+            durable::write(&path, bytes)?;
+        }
+        Ok(())
+    }
 }
 
 /// Writes `dir` (made if absent): the side files, `config.json` with its unknown keys untouched, and `model.safetensors` in
@@ -72,15 +90,7 @@ pub fn write_hf_folder(
     if !matches!(dtype, FileDtype::F32 | FileDtype::Bf16) {
         return Err(ModelError::Input(format!("weights are written as F32 or BF16, not {dtype}")));
     }
-    let make = |path: &Path| {
-        std::fs::create_dir_all(path).map_err(|source| ModelError::Io { path: path.into(), doing: "create", source })
-    };
-    make(dir)?;
-    for (name, bytes) in &side.0 {
-        let path = dir.join(name);
-        path.parent().map_or(Ok(()), make)?;
-        durable::write(&path, bytes)?;
-    }
+    side.write(dir)?;
     let mut text = format!("{:#}", Value::Object(config.to_map(dtype)));
     text.push('\n');
     durable::write(&dir.join("config.json"), text.as_bytes())?;

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::battery::budget::{self, Memory};
 use crate::battery::given;
 use crate::battery::record::{Manifest, Row, TestResult, sha256_hex};
 use crate::battery::sweep::{self, SweepResult};
 
 use super::ReportError;
 use super::rules::{self, Rule};
-use crate::battery::budget::Memory;
 
 /// Everything that a report shows.
 pub struct Run {
@@ -122,7 +122,7 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         let detail = format!("the sweep has the key {}, the manifest gives {}", s.key, manifest.key());
         return Err(ReportError::Mixed { a: path, b: manifest_path, detail });
     }
-    let path = dir.join("memory.json");
+    let path = dir.join(budget::FILE);
     let memory: Option<Memory> = if path.is_file() { Some(json(&path)?) } else { None };
     Ok(Run { dir: dir.to_path_buf(), manifest, config, rules, tests, curves, phases, sweep, memory, remarks })
 }

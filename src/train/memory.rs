@@ -32,11 +32,24 @@ pub struct Training<'a> {
     pub lora: Option<&'a LoraConfig>,
     /// Tokens of the longest prompt.
     pub prompt: usize,
-    /// Whether a frozen model is beside the trained one: the anchor, or the start model that a phase is measured against, never both
-    /// at once. Under LoRA it is the weights that are there anyway.
-    pub frozen: bool,
-    /// Sequences decoded together, and tokens of each, when a phase measures behaviour.
+    /// Prompts of a step and completions of each, of the training that has most.
+    pub rollout: [usize; 2],
+    /// Beside the trained model: the anchor, or the start model that a phase is measured against, never both at once.
+    pub frozen: Frozen,
+    /// Sequences decoded together, and tokens of each, when behaviour is measured.
     pub evaluate: Option<(usize, usize)>,
+    /// Behaviour is measured between the steps of a training, not only after it.
+    pub checked: bool,
+}
+
+/// A frozen model beside the trained one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frozen {
+    None,
+    /// The weights that are there anyway, without adapters.
+    Shared,
+    /// With weights of its own.
+    Own,
 }
 
 /// Bytes by kind. What only one stage holds is listed for that stage; the total counts the wider one.
@@ -52,16 +65,16 @@ pub struct MemoryPlan {
     pub scoring: u64,
     /// Training: what the forward keeps, gradients of activations, a chunk of logits.
     pub training: u64,
-    /// Measuring behaviour between steps, without the frozen model.
+    /// Measuring behaviour, and what is held beside it: the training without its frozen model, or the weights alone.
     pub checks: u64,
+    pub beside_checks: u64,
     pub staging: u64,
 }
 
 impl MemoryPlan {
     /// Bytes of tensors at the widest moment: what [`Gpu::peak_bytes`](crate::gpu::Gpu::peak_bytes) will say.
     pub fn peak(&self) -> u64 {
-        let checks = self.throughout() - self.frozen + self.checks;
-        checks.max(self.throughout() + self.rollout.max(self.scoring).max(self.training))
+        (self.beside_checks + self.checks).max(self.throughout() + self.rollout.max(self.scoring).max(self.training))
     }
 
     /// Held from the first step to the last.
@@ -84,7 +97,7 @@ impl MemoryPlan {
             ("rollout: key/value cache, activations, logits", self.rollout),
             ("scoring under the anchor", self.scoring),
             ("training: activations, head chunk", self.training),
-            ("checks: decoding, without the frozen model", self.checks),
+            ("measuring behaviour, without the frozen model", self.checks),
             ("staging and readback", self.staging),
         ]
     }
@@ -116,10 +129,10 @@ pub fn plan(t: &Training<'_>, max_binding: u64, max_buffer: u64) -> Result<Memor
     let mut optimizer = Optimizer::new(&o, &state, t.optim.clone())?;
     let moments = grown(before);
     let before = o.held().now;
-    let anchor = match (t.frozen, t.lora) {
-        (false, _) => None,
-        (true, Some(_)) => Some(state.sharing(None)),
-        (true, None) => Some(model(&o, t, positions)?),
+    let anchor = match t.frozen {
+        Frozen::None => None,
+        Frozen::Shared => Some(state.sharing(None)),
+        Frozen::Own => Some(model(&o, t, positions)?),
     };
     let frozen = grown(before);
 
@@ -131,15 +144,15 @@ pub fn plan(t: &Training<'_>, max_binding: u64, max_buffer: u64) -> Result<Memor
         Ok(o.held().peak - held)
     };
     let prompt = vec![0u32; t.prompt.max(1)];
-    let rollout = decoding(&o, t, &state, c.prompts_per_step, c.num_generations, c.rollout_batch, positions)?;
+    let [prompts, group] = t.rollout;
+    let rollout = decoding(&o, t, &state, prompts, group, c.rollout_batch, positions)?;
     let checks = match t.evaluate {
         Some((batch, tokens)) => decoding(&o, t, &state, batch, 1, batch, t.prompt + tokens)?,
         None => 0,
     };
 
     let completion = vec![0u32; c.max_completion_length.max(1)];
-    let examples: Vec<Example> =
-        (0..c.prompts_per_step * c.num_generations).map(|_| Example::completion(&prompt, &completion)).collect();
+    let examples: Vec<Example> = (0..prompts * group).map(|_| Example::completion(&prompt, &completion)).collect();
     let micro = MicroBatch { max_tokens: c.micro_batch_tokens, recompute: c.recompute };
     let temperature = c.temperature as f32;
     let scoring = match &anchor {
@@ -151,7 +164,19 @@ pub fn plan(t: &Training<'_>, max_binding: u64, max_buffer: u64) -> Result<Memor
         optimizer.update(&o, &mut state, &grads, 1)?;
         Ok(())
     })?;
-    Ok(MemoryPlan { weights, gradients, moments, frozen, rollout, scoring, training, checks, staging: STAGING })
+    let beside_checks = if t.checked { weights + gradients + moments } else { weights };
+    Ok(MemoryPlan {
+        weights,
+        gradients,
+        moments,
+        frozen,
+        rollout,
+        scoring,
+        training,
+        checks,
+        beside_checks,
+        staging: STAGING,
+    })
 }
 
 /// Bytes that decoding adds: `prompts` with `each` sequences, `batch` at a time, of up to `positions` tokens.

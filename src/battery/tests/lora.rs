@@ -6,9 +6,11 @@ use super::super::given::Given;
 use super::super::run::train_one;
 use super::*;
 use crate::config::Size;
+use crate::generate::source::Storage;
 use crate::gpu::{Gpu, GpuOptions, list_adapters};
 use crate::model::lora::LoraConfig;
 use crate::model::peft::is_adapter;
+use crate::ops::Ops;
 
 #[test]
 fn arms_can_be_adapters_through_every_kind_of_training() {
@@ -60,16 +62,46 @@ fn arms_can_be_adapters_through_every_kind_of_training() {
     let weights = "train/value-sft/seed-42/final/adapter_model.safetensors";
     assert!(read(&first.join(weights)) == read(&second.join(weights)), "{weights} differs");
 
-    // An adapter as a given checkpoint of a run without [lora] is measured as it was, and trained on as an adapter.
-    let mut g = c.clone();
-    (g.lora, g.tests) = (None, vec![1, 4]);
+    // Adapters as given checkpoints are measured as they were; trained on top of only where every arm's training is one of adapters.
     let of = |arm| Given { arm, seed: 42, model: folder(arm).to_string_lossy().into_owned() };
+    let mut g = BatteryConfig { lora: None, tests: vec![1, 4], ..c.clone() };
     g.checkpoint = vec![of(Arm::Control), of(Arm::Value), of(Arm::ValueSft)];
     let measured = dir.path().join("measured");
+    let refused = run(&o, &g, &measured, &mut Silent).unwrap_err().to_string();
+    assert!(refused.contains("LoRA adapter") && refused.contains("add [lora]"), "{refused}");
+    assert!(!measured.exists());
+    g.lora = c.lora.clone();
     run(&o, &g, &measured, &mut Silent).unwrap();
     let file = "tests/01-generalisation/items.jsonl";
     assert!(read(&first.join(file)) == read(&measured.join(file)), "{file} differs");
     assert!(measured.join("phases/attack-supervised/value-sft/seed-42/checkpoint-4/adapters.safetensors").exists());
+
+    // What is on top of this run's weights is found wherever they lay when it was written.
+    let made = dir.path().join("moved");
+    std::fs::create_dir_all(&made).unwrap();
+    for name in ["adapter_config.json", "adapter_model.safetensors"] {
+        std::fs::copy(folder(Arm::ValueSft).join(name), made.join(name)).unwrap();
+    }
+    let path = made.join("adapter_config.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&read(&path)).unwrap();
+    json["base_model_name_or_path"] = "/nowhere/at/all".into();
+    std::fs::write(&path, json.to_string()).unwrap();
+    let text = Source::open(&made.to_string_lossy()).err().unwrap().to_string();
+    assert!(text.contains("/nowhere/at/all") && text.contains("adapter_config.json"), "{text}");
+    let source = Source::open(&c.model).unwrap();
+    let weights = |m: &Qwen2<Cpu<f32>>| m.trained().map(|t| o.read(t).unwrap()).collect::<Vec<_>>();
+    let there = source.load_trained(&o, &made, 8, Storage::F32).unwrap();
+    let here = Source::open(&folder(Arm::ValueSft).to_string_lossy()).unwrap().load(&o, 8, Storage::F32).unwrap();
+    assert_eq!(weights(&there), weights(&here));
+
+    // Whole weights are what a battery starts from.
+    let on_top = BatteryConfig { model: folder(Arm::Value).to_string_lossy().into_owned(), ..c.clone() };
+    let refused = run(&o, &on_top, &dir.path().join("on-top"), &mut Silent).unwrap_err().to_string();
+    assert!(refused.contains("LoRA adapter") && refused.contains("base model"), "{refused}");
+    // An adapter that names itself, or another adapter, as its base.
+    json["base_model_name_or_path"] = made.to_string_lossy().into_owned().into();
+    std::fs::write(&path, json.to_string()).unwrap();
+    assert!(Source::open(&made.to_string_lossy()).err().unwrap().to_string().contains("adapter itself"));
 
     let mut bad = c.clone();
     bad.lora = Some(LoraConfig { r: 0, ..LoraConfig::default() });
