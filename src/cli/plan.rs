@@ -5,6 +5,7 @@ use std::error::Error;
 use serde_json::json;
 
 use super::battery::{read_config, text_table};
+use crate::battery::config::BatteryConfig;
 use crate::battery::lab::{domain_of, longest};
 use crate::battery::plan::widest;
 use crate::battery::record::{Cell, Table};
@@ -13,7 +14,7 @@ use crate::generate::source::Source;
 use crate::model::lora::LoraConfig;
 use crate::model::qwen2::Recompute;
 use crate::train::grpo::GrpoConfig;
-use crate::train::memory::{MAX_BINDING, MAX_BUFFER, MemoryPlan, Training, plan};
+use crate::train::memory::{MAX_BINDING, MAX_BUFFER, MemoryPlan, plan};
 use crate::train::optim::{OptimConfig, Precision};
 
 /// Options of `probity plan`.
@@ -57,11 +58,11 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let source = Source::open(&config.model)?;
     let chat = source.tokenizer()?;
     let positions = longest(&domain_of(&config)?, &chat, &config)?;
-    let training = widest(&config, &source.checkpoint.config, positions);
     type Way<'a> = (Precision, Option<&'a LoraConfig>);
     let of = |grpo: &GrpoConfig, (precision, lora): Way| {
         let optim = OptimConfig { precision, ..config.optim.clone() };
-        plan(&Training { grpo, optim: &optim, lora, ..training.clone() }, MAX_BINDING, MAX_BUFFER)
+        let c = BatteryConfig { grpo: grpo.clone(), optim, lora: lora.cloned(), ..config.clone() };
+        plan(&widest(&c, &source.checkpoint.config, positions), MAX_BINDING, MAX_BUFFER)
     };
     let limit = args.vram.0;
     let asked_way: Way = (config.optim.precision, config.lora.as_ref());

@@ -1,5 +1,6 @@
 //! A backend with one fault is found out, and the fault named.
 
+use super::compare::worst;
 use super::*;
 use crate::cpu::{Cpu, Dims, Kernels, Plain, Values, uniform};
 use crate::ops::Span;
