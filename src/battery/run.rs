@@ -48,6 +48,7 @@ pub trait Reporter {
 /// Runs the whole battery of `config` into `dir` and returns the results in order.
 pub fn run<O: Ops>(o: &O, config: &BatteryConfig, dir: &Path, reporter: &mut dyn Reporter) -> Result<Vec<TestResult>> {
     config.check()?;
+    whole(config)?;
     let mut lab = open(o, config, dir, reporter)?;
     lab.within_budget(config)?;
     let results = lab.cells();
@@ -65,6 +66,7 @@ pub fn plan<O: Ops>(
     reporter: &mut dyn Reporter,
 ) -> Result<Plan> {
     config.check()?;
+    whole(config)?;
     let mut lab = open(o, config, dir, reporter)?;
     if card.is_none() {
         lab.attractors()?;
@@ -83,6 +85,7 @@ pub fn train_one<O: Ops>(
     seed: u64,
     reporter: &mut dyn Reporter,
 ) -> Result<PathBuf> {
+    whole(config)?;
     let mut config = config.clone();
     (config.arms, config.seeds, config.checkpoint) = (vec![arm], vec![seed], Vec::new());
     let alone = BatteryConfig { tests: Vec::new(), ..config.clone() };
@@ -127,6 +130,17 @@ pub fn evaluate_one<O: Ops>(
     })
 }
 
+/// Trainings start from whole weights. Nothing is written yet.
+fn whole(config: &BatteryConfig) -> Result<()> {
+    if !Source::open(&config.model)?.is_adapter() {
+        return Ok(());
+    }
+    Err(BatteryError::Refused(format!(
+        "model = {:?} is a LoRA adapter: a battery starts from whole weights. Name its base model, and give the adapter as the checkpoint of an arm",
+        config.model
+    )))
+}
+
 /// Folder names of the tests.
 const IDS: [&str; 8] = [
     test01_generalisation::ID,
@@ -152,12 +166,6 @@ pub fn open<'a, O: Ops>(
     reporter: &'a mut dyn Reporter,
 ) -> Result<Lab<'a, O>> {
     let source = Source::open(&config.model)?;
-    if source.is_adapter() {
-        return Err(BatteryError::Refused(format!(
-            "model = {:?} is a LoRA adapter: a battery starts from whole weights. Name its base model, and give the adapter as the checkpoint of an arm",
-            config.model
-        )));
-    }
     let chat = source.tokenizer()?;
     let domain = domain_of(config)?;
     let positions = longest(&domain, &chat, config)?;

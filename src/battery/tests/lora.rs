@@ -98,6 +98,7 @@ fn arms_can_be_adapters_through_every_kind_of_training() {
     let on_top = BatteryConfig { model: folder(Arm::Value).to_string_lossy().into_owned(), ..c.clone() };
     let refused = run(&o, &on_top, &dir.path().join("on-top"), &mut Silent).unwrap_err().to_string();
     assert!(refused.contains("LoRA adapter") && refused.contains("base model"), "{refused}");
+    assert!(!dir.path().join("on-top").exists());
     // An adapter that names itself, or another adapter, as its base.
     json["base_model_name_or_path"] = made.to_string_lossy().into_owned().into();
     std::fs::write(&path, json.to_string()).unwrap();
