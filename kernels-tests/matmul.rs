@@ -3,10 +3,12 @@
 use crate::adapters::{compare, random};
 use probity::gpu::{Gpu, GpuTensor};
 use probity::kernels::{Kernel, Variant, matmul, select};
-use probity::ops::Dtype;
+use probity::ops::{Dtype, apart};
 
 crate::kernel_tests! {
     matmul_nt => nt_matches_f64,
+    matmul_three => three_are_the_three_products,
+    matmul_gated => gated_is_the_gate_of_two_products,
     matmul_nn => nn_matches_f64,
     matmul_nn_any => nn_any_matches_f64,
     matmul_nn_split => nn_split_matches_f64,
@@ -80,6 +82,60 @@ fn nt_matches_f64(gpu: &Gpu) {
     assert!(matmul::matmul_nt(gpu, &odd, &odd, None).err().unwrap().to_string().contains("multiple of 4"));
     let none = gpu.upload(0, 4, &[]).unwrap();
     assert!(gpu.read(&matmul::matmul_nt(gpu, &none, &w, None).unwrap()).unwrap().is_empty());
+}
+
+/// Every variant gives the bits of the products one by one, which are held against f64 above.
+fn three_are_the_three_products(gpu: &Gpu) {
+    for &(m, n, k) in SHAPES {
+        let sizes = [n, 1 + n / 3, 2 + n / 2];
+        let x = gpu.upload(m, k, &random(1, m * k)).unwrap();
+        let b = sizes.map(|n| gpu.upload(1, n, &random(2, n)).unwrap());
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let w: [_; 3] = std::array::from_fn(|i| weights(gpu, 3 + i as u64, sizes[i], k, dtype).0);
+            for with in [[true; 3], [false; 3], [false, true, false]] {
+                let parts: [_; 3] = std::array::from_fn(|i| (&w[i], with[i].then_some(&b[i])));
+                let apart = parts.map(|(w, b)| gpu.read(&matmul::matmul_nt(gpu, &x, w, b).unwrap()).unwrap());
+                let row = |i: usize| (0..3).flat_map(move |j| i * sizes[j]..(i + 1) * sizes[j]).collect::<Vec<_>>();
+                let want: Vec<u32> = (0..m)
+                    .flat_map(|i| {
+                        let of = (0..3).flat_map(|j| std::iter::repeat_n(j, sizes[j])).collect::<Vec<_>>();
+                        row(i).into_iter().zip(of).collect::<Vec<_>>()
+                    })
+                    .map(|(at, j)| apart[j][at].to_bits())
+                    .collect();
+                for v in runnable(gpu, matmul::THREE) {
+                    let y = matmul::three_by(gpu, Some(v), &x, parts).unwrap().expect("one dispatch");
+                    assert_eq!(bits(&gpu.read(&y).unwrap()), want, "{} {dtype:?} [{m}, {n}, {k}] {with:?}", v.name);
+                }
+            }
+        }
+    }
+    let (x, w) = (gpu.upload(2, 8, &[0.0; 16]).unwrap(), gpu.upload(3, 4, &[0.0; 12]).unwrap());
+    let text = matmul::three_by(gpu, None, &x, [(&w, None); 3]).err().unwrap().to_string();
+    assert!(text.starts_with("qkv_append: [2, 8] [3, 4]^T"), "{text}");
+}
+
+fn gated_is_the_gate_of_two_products(gpu: &Gpu) {
+    for &(m, n, k) in SHAPES {
+        let hx = random(1, m * k);
+        let x = gpu.upload(m, k, &hx).unwrap();
+        for dtype in [Dtype::F32, Dtype::Bf16] {
+            let ((w, hw), (w1, hw1)) = (weights(gpu, 3, n, k, dtype), weights(gpu, 4, n, k, dtype));
+            let gate = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, _| 0.0);
+            let up = product((m, n, k), (&hx, k, 1), (&hw1, 1, k), |_, _| 0.0);
+            let want: Vec<f64> = gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
+            let apart = bits(&gpu.read(&apart::gated(gpu, &x, &w, &w1).unwrap()).unwrap());
+            for v in runnable(gpu, matmul::GATED) {
+                let y = matmul::gated_by(gpu, Some(v), &x, &w, &w1).unwrap().expect("one dispatch");
+                let y = gpu.read(&y).unwrap();
+                compare(&format!("{} {dtype:?} [{m}, {n}, {k}]", v.name), &y, &want, 2.0 * BOUND);
+                assert_eq!(bits(&y), apart, "{} {dtype:?} [{m}, {n}, {k}]", v.name);
+            }
+        }
+    }
+    let (x, w) = (gpu.upload(2, 8, &[0.0; 16]).unwrap(), gpu.upload(3, 4, &[0.0; 12]).unwrap());
+    let text = matmul::gated_by(gpu, None, &x, &w, &w).err().unwrap().to_string();
+    assert_eq!(text, "gated: [2, 8] with [3, 4]^T and [3, 4]^T");
 }
 
 fn nn_case(gpu: &Gpu, kernel: &'static Kernel, (m, n, k): (usize, usize, usize)) {

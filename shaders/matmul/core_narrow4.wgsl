@@ -17,13 +17,12 @@ struct Ahead {
 
 fn bring(row: u32, col: u32, i: u32) -> Ahead {
     let k = min(i, p.depth4 - 1u);
-    let last = p.cols - 1u;
     return Ahead(
         a4(row + 0u, k),
         a4(row + 4u, k),
         a4(row + 8u, k),
         a4(row + 12u, k),
-        w4(min(col + 0u, last), k),
+        column4(col + 0u, k),
     );
 }
 

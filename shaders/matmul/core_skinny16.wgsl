@@ -16,12 +16,11 @@ struct Ahead {
 
 fn bring(row: u32, col: u32, i: u32) -> Ahead {
     let k = min(i, p.depth4 - 1u);
-    let last = p.cols - 1u;
     return Ahead(
         a4(row + 0u, k),
         a4(row + 8u, k),
-        w4(min(col + 0u, last), k),
-        w4(min(col + 8u, last), k),
+        column4(col + 0u, k),
+        column4(col + 8u, k),
     );
 }
 
@@ -45,6 +44,5 @@ fn more(sum: Sum, r: u32, c: u32, k: u32) -> Sum {
 }
 
 fn put(row: u32, col: u32, sum: Sum) {
-    put_one(row, col, sum.x);
-    put_one(row, col + 8u, sum.y);
+    put_two(row, col, sum.x, sum.y);
 }

@@ -16,12 +16,6 @@ fn multiply(sum: Sum, r: u32, c: u32, quads: u32) -> Sum {
     return s;
 }
 
-fn put_one(row: u32, col: u32, value: f32) {
-    if (row < p.rows && col < p.cols) {
-        y[row * p.y_stride + p.y_offset + col] = value + bias_of(col);
-    }
-}
-
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let end = p.depth4;

@@ -15,60 +15,14 @@ var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read> bias: array<f32>; // [1, N] f32; anything when has_bias is 0
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [M, N] f32
 
-fn w_stride4() -> u32 {
-    return p.depth4;
-}
-
-fn out_rows() -> u32 {
-    return p.rows;
-}
-
-fn out_quads() -> u32 {
-    return (p.cols + 3u) / 4u;
-}
-
-fn depth_first(slice: u32) -> u32 {
-    return 0u;
-}
-
-fn depth_end(slice: u32) -> u32 {
-    return p.depth4;
-}
-
-fn a4(row: u32, i: u32) -> vec4<f32> {
-    return x[min(row, p.rows - 1u) * p.depth4 + i];
-}
-
-fn b44(q: u32, i: u32) -> mat4x4<f32> {
-    let n = q * 4u;
-    let last = p.cols - 1u;
-    return transpose(mat4x4<f32>(w4(n, i), w4(min(n + 1u, last), i), w4(min(n + 2u, last), i), w4(min(n + 3u, last), i)));
-}
-
-fn start(row: u32, q: u32) -> vec4<f32> {
-    return vec4<f32>(0.0);
+fn column4(n: u32, i: u32) -> vec4<f32> {
+    return w4(min(n, p.cols - 1u), i);
 }
 
 fn bias_of(n: u32) -> f32 {
     return select(0.0, bias[p.y_offset + min(n, p.cols - 1u)], p.has_bias != 0u);
 }
 
-fn epilogue(q: u32) -> vec4<f32> {
-    let n = q * 4u;
-    return vec4<f32>(bias_of(n), bias_of(n + 1u), bias_of(n + 2u), bias_of(n + 3u));
-}
-
-fn store(slice: u32, row: u32, q: u32, value: vec4<f32>) {
-    let n = q * 4u;
-    let to = row * p.y_stride + p.y_offset + n;
-    y[to] = value.x;
-    if (n + 1u < p.cols) {
-        y[to + 1u] = value.y;
-    }
-    if (n + 2u < p.cols) {
-        y[to + 2u] = value.z;
-    }
-    if (n + 3u < p.cols) {
-        y[to + 3u] = value.w;
-    }
+fn y_at(row: u32) -> u32 {
+    return row * p.y_stride + p.y_offset;
 }

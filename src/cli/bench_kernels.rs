@@ -98,7 +98,8 @@ cases! {
     "add_rmsnorm" "" => add_rmsnorm;
     "rmsnorm_bwd" "" => rmsnorm_bwd;
     "rope" "" => rope;
-    "rope_append" "" => rope_append;
+    "qkv_append" "" => qkv_append;
+    "gated" "" => gated;
     "swiglu" "" => swiglu;
     "swiglu_bwd" "" => swiglu_bwd;
     "attention" "" => attention;
@@ -306,19 +307,27 @@ fn rope<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
 }
 
 /// One more token for each of 32 sequences.
-fn rope_append<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
-    let (m, d) = (s.head_rows, s.head_dim);
+fn qkv_append<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
+    let (m, d, k) = (s.head_rows, s.head_dim, s.hidden);
     let (wide, narrow) = (s.heads * d, s.kv_heads * d);
-    let (mut q, k, v) = (given(o, 1, m, wide)?, given(o, 2, m, narrow)?, given(o, 3, m, narrow)?);
+    let (x, w) = (given(o, 1, m, k)?, [wide, narrow, narrow].map(|n| (given(o, 2, n, k), given(o, 3, 1, n))));
+    let [q, kw, v] = w.map(|(w, b)| Ok::<_, crate::ops::OpError>((w?, b?)));
+    let (q, kw, v) = (q?, kw?, v?);
     let (mut keys, mut values) = (o.zeros(m * s.length, narrow)?, o.zeros(m * s.length, narrow)?);
     let at: Vec<u32> = (0..m as u32).collect();
     let slots: Vec<u32> = at.iter().map(|i| i * s.length as u32).collect();
     let (pos, slots, table) = (o.upload_index(&at)?, o.upload_index(&slots)?, o.rope_table(m, d, 1e6)?);
-    let floats = 2 * m * (wide + 2 * narrow);
-    work(&[m, s.heads, d], 3 * m * (wide + narrow), floats, move || {
-        // The keys are given away; their copy is part of the time.
-        o.rope_append(&mut q, o.copy(&k)?, &v, &pos, &table, d, (&mut keys, &mut values), &slots)
+    let n = wide + 2 * narrow;
+    work(&[m, s.heads, d], 2 * m * n * k, n * k + m * (k + 2 * n), move || {
+        let parts = [(&q.0, Some(&q.1)), (&kw.0, Some(&kw.1)), (&v.0, Some(&v.1))];
+        o.qkv_append(&x, parts, &pos, &table, d, (&mut keys, &mut values), &slots).map(drop)
     })
+}
+
+fn gated<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
+    let (m, n, k) = (s.head_rows, s.ffn, s.hidden);
+    let (x, gate, up) = (given(o, 1, m, k)?, given(o, 2, n, k)?, given(o, 3, n, k)?);
+    work(&[m, n, k], 4 * m * n * k, 2 * n * k + m * (k + n), move || o.gated(&x, &gate, &up).map(drop))
 }
 
 fn swiglu<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {

@@ -2,7 +2,9 @@
 
 use super::{Gpu, GpuIndex, GpuTensor};
 use crate::kernels::{attention, copy, embed, head, matmul, norm, optim, reduce, rope, rows, sample, swiglu};
-use crate::ops::{AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, Result, Sampling, ScatterPlan};
+use crate::ops::{
+    AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, Result, Sampling, ScatterPlan, apart,
+};
 
 impl Ops for Gpu {
     type T = GpuTensor;
@@ -145,18 +147,26 @@ impl Ops for Gpu {
         norm::rmsnorm_bwd(self, dy, x, w, rstd, dw, dres)
     }
 
-    fn rope_append(
+    fn qkv_append(
         &self,
-        q: &mut GpuTensor,
-        k: GpuTensor,
-        v: &GpuTensor,
+        x: &GpuTensor,
+        parts: [(&GpuTensor, Option<&GpuTensor>); 3],
         pos: &GpuIndex,
         table: &GpuTensor,
         head_dim: usize,
-        caches: (&mut GpuTensor, &mut GpuTensor),
+        (keys, values): (&mut GpuTensor, &mut GpuTensor),
         slots: &GpuIndex,
-    ) -> Result<()> {
-        rope::rope_append(self, q, k, v, pos, table, head_dim, caches, slots)
+    ) -> Result<GpuTensor> {
+        let bound = [keys.bytes(), values.bytes(), table.bytes()].iter().all(|b| *b <= self.caps().max_binding);
+        let qkv = if bound { matmul::three_by(self, None, x, parts)? } else { None };
+        match qkv {
+            Some(qkv) => rope::append(self, &qkv, pos, table, head_dim, (keys, values), slots),
+            None => apart::qkv_append(self, x, parts, pos, table, head_dim, (keys, values), slots),
+        }
+    }
+
+    fn gated(&self, x: &GpuTensor, gate: &GpuTensor, up: &GpuTensor) -> Result<GpuTensor> {
+        matmul::gated_by(self, None, x, gate, up)?.map_or_else(|| apart::gated(self, x, gate, up), Ok)
     }
 
     fn rope(&self, x: &mut GpuTensor, pos: &GpuIndex, table: &GpuTensor, head_dim: usize, inverse: bool) -> Result<()> {

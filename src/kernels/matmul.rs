@@ -5,6 +5,10 @@
 //! number of rows, and windows over large buffers, change none. The exception is [`NN_SPLIT`], chosen by the shape of
 //! the weights alone: it cuts a very long shared dimension (the vocabulary) into slices whose sums are added in order.
 
+mod fused;
+
+pub use fused::{gated_by, three_by};
+
 use super::{Kernel, Needs, On, Part, Variant};
 use crate::gpu::{Caps, Dispatch, Gpu, GpuTensor, linear_grid};
 use crate::ops::{Dtype, OpError, Result, TensorMeta};
@@ -24,16 +28,17 @@ const NARROW: &str = "few rows and columns on GPUs: tiles so small that a narrow
 /// Elements of the result from which 128x64 tiles are enough to fill a large device twice.
 const WIDE_FROM: usize = 192 * 128 * 128;
 
-/// Variants of one product: `$parts` its operand files, `$a` and `$b` whether the operands' memory runs along the
+/// Variants of one product: `$parts` its operand files and `$consts` their constants, `$a` and `$b` whether the operands' memory runs along the
 /// shared dimension; `$more` variants for few rows go first.
 macro_rules! variants {
-    ($kernel:literal, $weights:expr, [$($parts:expr),*], $a:literal, $b:literal, [$($more:expr),*]) => {
+    ($kernel:literal, $weights:expr, [$($consts:expr),*], [$($parts:expr),*], $a:literal, $b:literal, [$($more:expr),*]) => {
         &[
             $($more,)*
             Variant {
                 name: concat!($kernel, ".sg32x4"),
                 why: SG,
                 parts: &[part!("matmul/accumulate.wgsl"), $($parts,)* part!("matmul/core_sg32x4.wgsl")],
+                consts: &[$($consts,)*],
                 weights: $weights,
                 needs: Needs::Subgroup(8),
                 on: On::Software,
@@ -43,6 +48,7 @@ macro_rules! variants {
                 name: concat!($kernel, ".reg8x8"),
                 why: REG,
                 parts: &[part!("matmul/accumulate.wgsl"), $($parts,)* part!("matmul/core_reg8x8.wgsl")],
+                consts: &[$($consts,)*],
                 weights: $weights,
                 on: On::Software,
                 ..Variant::BASE
@@ -51,7 +57,7 @@ macro_rules! variants {
                 name: concat!($kernel, ".tile128x64"),
                 why: WIDE,
                 parts: &[$($parts,)* part!("matmul/core_tile128x64.wgsl")],
-                consts: &[("A_ALONG", $a), ("B_ALONG", $b)],
+                consts: &[$($consts,)* ("A_ALONG", $a), ("B_ALONG", $b)],
                 weights: $weights,
                 on: On::Hardware,
                 least_rows: 65,
@@ -62,7 +68,7 @@ macro_rules! variants {
                 name: concat!($kernel, ".tile64"),
                 why: TILE,
                 parts: &[$($parts,)* part!("matmul/core_tile64.wgsl")],
-                consts: &[("A_ALONG", $a), ("B_ALONG", $b)],
+                consts: &[$($consts,)* ("A_ALONG", $a), ("B_ALONG", $b)],
                 weights: $weights,
                 on: On::Hardware,
                 ..Variant::BASE
@@ -71,7 +77,60 @@ macro_rules! variants {
     };
 }
 
-const NT_PARTS: [Part; 2] = [part!("matmul/rows_a.wgsl"), part!("matmul/nt.wgsl")];
+const ROWS_A: Part = part!("matmul/rows_a.wgsl");
+const NT_ROWS: Part = part!("matmul/nt_rows.wgsl");
+const NT_STORE: Part = part!("matmul/nt_store.wgsl");
+const GATE: [Part; 2] = [part!("rows_unit1.wgsl"), part!("lib/gate.wgsl")];
+
+/// The variants for few rows of a product with rows of weights, whose operands are `$parts`.
+macro_rules! few_sg {
+    ($kernel:literal, [$($parts:expr),*], $consts:expr) => {
+        Variant {
+            name: concat!($kernel, ".sg8x4"),
+            why: FEW,
+            parts: &[part!("matmul/accumulate.wgsl"), $($parts,)* part!("matmul/core_sg8x4.wgsl")],
+            consts: $consts,
+            weights: FORMATS,
+            needs: Needs::Subgroup(8),
+            on: On::Software,
+            max_rows: 8,
+            ..Variant::BASE
+        }
+    };
+}
+
+macro_rules! few_narrow {
+    ($kernel:literal, [$($parts:expr),*]) => {
+        Variant {
+            name: concat!($kernel, ".narrow4"),
+            why: NARROW,
+            parts: &[$($parts,)* part!("matmul/core_narrow4.wgsl"), part!("matmul/few_rows.wgsl")],
+            consts: &[("WG", 64), ("COLS", 4), ("ACROSS", 4)],
+            weights: FORMATS,
+            on: On::Hardware,
+            max_rows: 64,
+            max_cols: 2048,
+            ..Variant::BASE
+        }
+    };
+}
+
+macro_rules! few_skinny {
+    ($kernel:literal, [$($parts:expr),*]) => {
+        Variant {
+            name: concat!($kernel, ".skinny16"),
+            why: SKINNY,
+            parts: &[$($parts,)* part!("matmul/core_skinny16.wgsl"), part!("matmul/few_rows.wgsl")],
+            consts: &[("WG", 128), ("COLS", 16), ("ACROSS", 8), ("PAIR", 8)],
+            weights: FORMATS,
+            on: On::Hardware,
+            max_rows: 64,
+            // Wider ones, the head, fill a device with large tiles too.
+            max_cols: 1 << 15,
+            ..Variant::BASE
+        }
+    };
+}
 
 pub static KERNELS: &[Kernel] = &[
     Kernel {
@@ -81,43 +140,49 @@ pub static KERNELS: &[Kernel] = &[
         variants: variants!(
             "matmul_nt",
             FORMATS,
-            [NT_PARTS[0], NT_PARTS[1]],
+            [],
+            [NT_ROWS, NT_STORE, ROWS_A, part!("matmul/nt.wgsl")],
             1,
             1,
             [
-                Variant {
-                    name: "matmul_nt.sg8x4",
-                    why: FEW,
-                    parts: &[part!("matmul/accumulate.wgsl"), NT_PARTS[1], part!("matmul/core_sg8x4.wgsl")],
-                    weights: FORMATS,
-                    needs: Needs::Subgroup(8),
-                    on: On::Software,
-                    max_rows: 8,
-                    ..Variant::BASE
-                },
-                Variant {
-                    name: "matmul_nt.narrow4",
-                    why: NARROW,
-                    parts: &[NT_PARTS[1], part!("matmul/core_narrow4.wgsl"), part!("matmul/few_rows.wgsl")],
-                    consts: &[("WG", 64), ("COLS", 4), ("ACROSS", 4)],
-                    weights: FORMATS,
-                    on: On::Hardware,
-                    max_rows: 64,
-                    max_cols: 2048,
-                    ..Variant::BASE
-                },
-                Variant {
-                    name: "matmul_nt.skinny16",
-                    why: SKINNY,
-                    parts: &[NT_PARTS[1], part!("matmul/core_skinny16.wgsl"), part!("matmul/few_rows.wgsl")],
-                    consts: &[("WG", 128), ("COLS", 16), ("ACROSS", 8)],
-                    weights: FORMATS,
-                    on: On::Hardware,
-                    max_rows: 64,
-                    // Wider ones, the head, fill a device with large tiles too.
-                    max_cols: 1 << 15,
-                    ..Variant::BASE
-                }
+                few_sg!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")], &[]),
+                few_narrow!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")]),
+                few_skinny!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")])
+            ]
+        ),
+    },
+    Kernel {
+        name: "matmul_three",
+        family: "matmul",
+        twin: "qkv_append",
+        variants: variants!(
+            "matmul_three",
+            FORMATS,
+            [],
+            [NT_ROWS, NT_STORE, ROWS_A, part!("matmul/nt_three.wgsl")],
+            1,
+            1,
+            [
+                few_sg!("matmul_three", [NT_ROWS, NT_STORE, part!("matmul/nt_three.wgsl")], &[]),
+                few_narrow!("matmul_three", [NT_ROWS, NT_STORE, part!("matmul/nt_three.wgsl")]),
+                few_skinny!("matmul_three", [NT_ROWS, NT_STORE, part!("matmul/nt_three.wgsl")])
+            ]
+        ),
+    },
+    Kernel {
+        name: "matmul_gated",
+        family: "matmul",
+        twin: "gated",
+        variants: variants!(
+            "matmul_gated",
+            FORMATS,
+            [("PAIR", 2)],
+            [GATE[0], GATE[1], NT_ROWS, ROWS_A, part!("matmul/nt_gated.wgsl")],
+            1,
+            1,
+            [
+                few_sg!("matmul_gated", [GATE[0], GATE[1], NT_ROWS, part!("matmul/nt_gated.wgsl")], &[("PAIR", 2)]),
+                few_skinny!("matmul_gated", [GATE[0], GATE[1], NT_ROWS, part!("matmul/nt_gated.wgsl")])
             ]
         ),
     },
@@ -125,7 +190,7 @@ pub static KERNELS: &[Kernel] = &[
         name: "matmul_nn",
         family: "matmul",
         twin: "matmul_nn",
-        variants: variants!("matmul_nn", FORMATS, [part!("matmul/rows_a.wgsl"), part!("matmul/nn.wgsl")], 1, 0, []),
+        variants: variants!("matmul_nn", FORMATS, [], [part!("matmul/rows_a.wgsl"), part!("matmul/nn.wgsl")], 1, 0, []),
     },
     Kernel {
         name: "matmul_nn_any",
@@ -134,6 +199,7 @@ pub static KERNELS: &[Kernel] = &[
         variants: variants!(
             "matmul_nn_any",
             FORMATS,
+            [],
             [part!("matmul/rows_a.wgsl"), part!("matmul/nn_any.wgsl")],
             1,
             0,
@@ -147,6 +213,7 @@ pub static KERNELS: &[Kernel] = &[
         variants: variants!(
             "matmul_nn_split",
             FORMATS,
+            [],
             [part!("matmul/rows_a.wgsl"), part!("matmul/nn_split.wgsl")],
             1,
             0,
@@ -167,23 +234,25 @@ pub static KERNELS: &[Kernel] = &[
         name: "matmul_tn",
         family: "matmul",
         twin: "matmul_tn",
-        variants: variants!("matmul_tn", &[], [part!("matmul/tn.wgsl")], 0, 0, []),
+        variants: variants!("matmul_tn", &[], [], [part!("matmul/tn.wgsl")], 0, 0, []),
     },
     Kernel {
         name: "matmul_tn_any",
         family: "matmul",
         twin: "matmul_tn",
-        variants: variants!("matmul_tn_any", &[], [part!("matmul/tn_any.wgsl")], 0, 0, []),
+        variants: variants!("matmul_tn_any", &[], [], [part!("matmul/tn_any.wgsl")], 0, 0, []),
     },
 ];
 
 pub const NT: &Kernel = &KERNELS[0];
-pub const NN: &Kernel = &KERNELS[1];
-pub const NN_ANY: &Kernel = &KERNELS[2];
-pub const NN_SPLIT: &Kernel = &KERNELS[3];
-const SUM_SLICES: &Kernel = &KERNELS[4];
-pub const TN: &Kernel = &KERNELS[5];
-pub const TN_ANY: &Kernel = &KERNELS[6];
+pub const THREE: &Kernel = &KERNELS[1];
+pub const GATED: &Kernel = &KERNELS[2];
+pub const NN: &Kernel = &KERNELS[3];
+pub const NN_ANY: &Kernel = &KERNELS[4];
+pub const NN_SPLIT: &Kernel = &KERNELS[5];
+const SUM_SLICES: &Kernel = &KERNELS[6];
+pub const TN: &Kernel = &KERNELS[7];
+pub const TN_ANY: &Kernel = &KERNELS[8];
 
 /// Length of a slice of [`NN_SPLIT`].
 const SLICE: usize = 4096;

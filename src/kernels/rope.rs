@@ -2,7 +2,6 @@
 
 use super::Kernel;
 use super::reduce::{by_unit, counted, refuse, shaped, unit_grid, unit_variants, windows};
-use super::rows::scatter_rows;
 use crate::gpu::{Dispatch, Gpu, GpuIndex, GpuTensor};
 use crate::ops::{Result, TensorMeta};
 
@@ -16,7 +15,7 @@ pub static KERNELS: &[Kernel] = &[
     Kernel {
         name: "rope_append",
         family: "rope",
-        twin: "rope_append",
+        twin: "qkv_append",
         variants: unit_variants!("rope_append", "rope_append.wgsl", &[&[]], ["lib/turn.wgsl"]),
     },
 ];
@@ -60,39 +59,30 @@ pub fn rope(
     Ok(())
 }
 
-/// Turns queries in place, keys into rows `slots` of the cache `keys`, and copies values into those of `values`: one dispatch where every
-/// operand can be bound whole, else [`rope`] and [`scatter_rows`] twice each, to the same bits.
+/// Turned queries `[M, heads*head_dim]` of `qkv` (queries, keys, values side by side); its keys are turned into rows `slots` of the cache
+/// `keys`, its values copied into those of `values`. Every operand is bound whole.
 #[allow(clippy::too_many_arguments)]
-pub fn rope_append(
+pub fn append(
     gpu: &Gpu,
-    q: &mut GpuTensor,
-    mut k: GpuTensor,
-    v: &GpuTensor,
+    qkv: &GpuTensor,
     pos: &GpuIndex,
     table: &GpuTensor,
     head_dim: usize,
     (keys, values): (&mut GpuTensor, &mut GpuTensor),
     slots: &GpuIndex,
-) -> Result<()> {
-    let op = "rope_append";
-    let (m, wide, narrow) = (q.rows(), q.cols(), k.cols());
-    let whole = [q.bytes(), k.bytes(), v.bytes(), keys.bytes(), values.bytes(), table.bytes()];
-    if whole.iter().any(|b| *b > gpu.caps().max_binding) {
-        rope(gpu, q, pos, table, head_dim, false)?;
-        rope(gpu, &mut k, pos, table, head_dim, false)?;
-        scatter_rows(gpu, keys, &k, slots)?;
-        return scatter_rows(gpu, values, v, slots);
-    }
+) -> Result<GpuTensor> {
+    let op = "qkv_append";
+    let (m, narrow) = (qkv.rows(), keys.cols());
+    let wide = qkv.cols().saturating_sub(2 * narrow);
     if head_dim == 0
         || !head_dim.is_multiple_of(2)
         || !wide.is_multiple_of(head_dim)
         || !narrow.is_multiple_of(head_dim)
+        || narrow == 0
     {
         return refuse(op, format!("rows of {wide} and {narrow} are not heads of {head_dim} (even)"));
     }
-    shaped(op, "q", q, m, wide)?;
-    shaped(op, "k", &k, m, narrow)?;
-    shaped(op, "v", v, m, narrow)?;
+    shaped(op, "qkv", qkv, m, wide + 2 * narrow)?;
     shaped(op, "keys", keys, keys.rows(), narrow)?;
     shaped(op, "values", values, keys.rows(), narrow)?;
     shaped(op, "table", table, table.rows(), head_dim)?;
@@ -101,14 +91,16 @@ pub fn rope_append(
     if table.rows() == 0 && m > 0 {
         return refuse(op, "the table has no positions".into());
     }
+    let q = gpu.alloc_f32(m, wide)?;
     let (variant, half) = by_unit(&KERNELS[1], head_dim / 2);
     let (heads, kv_heads) = (wide / head_dim, narrow / head_dim);
     gpu.dispatch(&Dispatch {
-        binds: &[q.bind(), k.bind(), v.bind(), pos.bind(), table.bind(), keys.bind(), values.bind(), slots.bind()],
+        binds: &[qkv.bind(), q.bind(), pos.bind(), table.bind(), keys.bind(), values.bind(), slots.bind()],
         params: &[m, heads, kv_heads, half, table.rows(), keys.rows()].map(|x| x as u32),
         groups: unit_grid(m * (heads + 2 * kv_heads) * half),
         flops: 3 * (m * (wide + narrow)) as u64,
         bytes: 8 * (m * (wide + 2 * narrow)) as u64,
         ..Dispatch::new(variant)
-    })
+    })?;
+    Ok(q)
 }

@@ -14,7 +14,7 @@ pub static KERNELS: &[Kernel] = &[
         twin: "swiglu",
         variants: &[Variant {
             name: "swiglu.vec4",
-            parts: &[part!("lib/grid.wgsl"), part!("rows_unit4.wgsl"), part!("swiglu.wgsl")],
+            parts: &[part!("lib/grid.wgsl"), part!("rows_unit4.wgsl"), part!("lib/gate.wgsl"), part!("swiglu.wgsl")],
             consts: &[("WG", 256)],
             ..Variant::BASE
         }],

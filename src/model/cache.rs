@@ -1,8 +1,11 @@
 //! Decoding with keys and values kept: prefill and single steps through the same blocks as training.
 
 use super::hooks::{Hook, HookSet};
+use super::params::Module;
 use super::qwen2::Qwen2;
-use crate::ops::{OpError, Ops, Result, Span};
+use crate::ops::{OpError, Ops, Result, Span, apart};
+
+const QKV: [Module; 3] = [Module::QProj, Module::KProj, Module::VProj];
 
 /// Keys and values of `slots` sequences, each with room for `cap` tokens: per layer `[slots * cap, kv_heads * d]`.
 pub struct KvCache<T> {
@@ -121,10 +124,10 @@ impl<O: Ops> Qwen2<O> {
                     o.rmsnorm(&x, weight, self.eps())?.0
                 }
             };
-            let (mut q, k, v) = self.qkv(o, l, &n1)?;
-            o.rope_append(&mut q, k, &v, &pos, &self.rope, self.config.head_dim, (kc, vc), &rows)?;
+            let q = self.queries(o, l, &n1, &pos, (kc, vc), &rows)?;
             let (attn, _) = o.attention(&q, kc, vc, &plan, &self.attn)?;
-            let (mid, .., delta) = self.after_attention(o, l, &x, &attn, hooks)?;
+            let (mid, n2, _) = self.middle(o, l, &x, &attn, hooks)?;
+            let delta = self.mlp_out(o, l, &self.activated(o, l, &n2)?, hooks)?;
             let watched = hooks.at(Hook::ResidPost(l)) || hooks.at(Hook::ResidPre(l + 1));
             if watched || l + 1 == self.config.num_hidden_layers {
                 x = self.summed(o, l, &mid, delta, hooks)?;
@@ -136,5 +139,31 @@ impl<O: Ops> Qwen2<O> {
             cache.lens[w.slot] += w.n;
         }
         Ok(x)
+    }
+
+    /// Queries of a block's new tokens, whose keys and values go to the cache.
+    fn queries(
+        &self,
+        o: &O,
+        l: usize,
+        n1: &O::T,
+        pos: &O::I,
+        caches: (&mut O::T, &mut O::T),
+        rows: &O::I,
+    ) -> Result<O::T> {
+        let (p, d) = (&self.params.layers[l], self.config.head_dim);
+        if self.adapted(l, &QKV) {
+            return apart::append(o, self.qkv(o, l, n1)?, pos, &self.rope, d, caches, rows);
+        }
+        o.qkv_append(n1, QKV.map(|m| (p.weight(m), p.bias(m))), pos, &self.rope, d, caches, rows)
+    }
+
+    /// What the last projection of a block's MLP reads.
+    fn activated(&self, o: &O, l: usize, n2: &O::T) -> Result<O::T> {
+        if self.adapted(l, &[Module::GateProj, Module::UpProj]) {
+            return Ok(self.mlp_inner(o, l, n2)?.2);
+        }
+        let p = &self.params.layers[l];
+        o.gated(n2, p.weight(Module::GateProj), p.weight(Module::UpProj))
     }
 }

@@ -224,38 +224,44 @@ impl<O: Ops> Qwen2<O> {
         Ok(())
     }
 
+    /// Whether an adapter corrects one of these projections of a block.
+    pub(super) fn adapted(&self, l: usize, modules: &[Module]) -> bool {
+        self.adapters.as_ref().is_some_and(|a| modules.iter().any(|m| a.pair(l, *m).is_some()))
+    }
+
     /// Queries, keys and values before rotary positions are applied.
     pub(super) fn qkv(&self, o: &O, l: usize, n1: &O::T) -> Result<(O::T, O::T, O::T)> {
         let of = |m| self.project(o, l, m, n1);
         Ok((of(Module::QProj)?, of(Module::KProj)?, of(Module::VProj)?))
     }
 
-    /// The second half of a block: adds attention's output to the stream, norms, runs the MLP.
-    /// Returns `(mid, n2, rstd2, gate, up, act, delta)`; the block's output is `mid + delta`, see [`Qwen2::summed`].
-    #[allow(clippy::type_complexity)]
-    pub(super) fn after_attention(
+    /// From the block's input `x` and attention's output to the middle of the block. Returns `(mid, n2, rstd2)`.
+    pub(super) fn middle(
         &self,
         o: &O,
         l: usize,
         x: &O::T,
         attn: &O::T,
         hooks: &HookSet<O>,
-    ) -> Result<(O::T, O::T, O::T, O::T, O::T, O::T, O::T)> {
+    ) -> Result<(O::T, O::T, O::T)> {
         let p = &self.params.layers[l];
         let mut delta = self.project(o, l, Module::OProj, attn)?;
         hooks.apply(o, Hook::AttnOut(l), &mut delta)?;
-        let (mid, n2, rstd2) = if hooks.at(Hook::ResidMid(l)) {
+        if hooks.at(Hook::ResidMid(l)) {
             o.add(&mut delta, x)?;
             hooks.apply(o, Hook::ResidMid(l), &mut delta)?;
             let (n2, rstd2) = o.rmsnorm(&delta, &p.post_attention_layernorm, self.eps())?;
-            (delta, n2, rstd2)
+            Ok((delta, n2, rstd2))
         } else {
-            o.add_rmsnorm(x, &delta, &p.post_attention_layernorm, self.eps())?
-        };
-        let (gate, up, act) = self.mlp_inner(o, l, &n2)?;
-        let mut delta = self.project(o, l, Module::DownProj, &act)?;
+            o.add_rmsnorm(x, &delta, &p.post_attention_layernorm, self.eps())
+        }
+    }
+
+    /// What the MLP adds to the middle of the block.
+    pub(super) fn mlp_out(&self, o: &O, l: usize, act: &O::T, hooks: &HookSet<O>) -> Result<O::T> {
+        let mut delta = self.project(o, l, Module::DownProj, act)?;
         hooks.apply(o, Hook::MlpOut(l), &mut delta)?;
-        Ok((mid, n2, rstd2, gate, up, act, delta))
+        Ok(delta)
     }
 
     /// Output of a block: the stream in its middle plus what its MLP adds.
@@ -265,7 +271,7 @@ impl<O: Ops> Qwen2<O> {
         Ok(delta)
     }
 
-    fn mlp_inner(&self, o: &O, l: usize, n2: &O::T) -> Result<(O::T, O::T, O::T)> {
+    pub(super) fn mlp_inner(&self, o: &O, l: usize, n2: &O::T) -> Result<(O::T, O::T, O::T)> {
         let gate = self.project(o, l, Module::GateProj, n2)?;
         let up = self.project(o, l, Module::UpProj, n2)?;
         let act = o.swiglu(&gate, &up)?;
@@ -291,7 +297,9 @@ impl<O: Ops> Qwen2<O> {
             (k, v) = (o.gather_rows(&k, &copies.rows)?, o.gather_rows(&v, &copies.rows)?);
         }
         let (attn, lse) = o.attention(&q, &k, &v, &batch.plan, &self.attn)?;
-        let (mid, n2, rstd2, gate, up, act, delta) = self.after_attention(o, l, x, &attn, hooks)?;
+        let (mid, n2, rstd2) = self.middle(o, l, x, &attn, hooks)?;
+        let (gate, up, act) = self.mlp_inner(o, l, &n2)?;
+        let delta = self.mlp_out(o, l, &act, hooks)?;
         let out = self.summed(o, l, &mid, delta, hooks)?;
         let mlp = keep_mlp.then_some(Mlp { gate, up, act });
         Ok((Inner { n1, rstd1, q, k, v, attn, lse, mid, n2, rstd2, mlp }, out))

@@ -251,27 +251,34 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
         self.settle("rope", "x", x, 0.0)
     }
 
-    fn rope_append(
+    fn qkv_append(
         &self,
-        q: &mut Self::T,
-        k: Self::T,
-        v: &Self::T,
+        x: &Self::T,
+        parts: [(&Self::T, Option<&Self::T>); 3],
         pos: &Self::I,
         table: &Self::T,
         head_dim: usize,
         (keys, values): (&mut Self::T, &mut Self::T),
         slots: &Self::I,
-    ) -> Result<()> {
+    ) -> Result<Self::T> {
         self.call();
-        let op = "rope_append";
-        let (k_a, k_b) = k;
+        let op = "qkv_append";
+        let of_a = parts.map(|(w, bias)| (&w.0, bias.map(|b| &b.0)));
+        let of_b = parts.map(|(w, bias)| (&w.1, bias.map(|b| &b.1)));
         let caches = (&mut keys.0, &mut values.0);
-        self.a.rope_append(&mut q.0, k_a, &v.0, &pos.0, &table.0, head_dim, caches, &slots.0)?;
+        let a = self.a.qkv_append(&x.0, of_a, &pos.0, &table.0, head_dim, caches, &slots.0)?;
         let caches = (&mut keys.1, &mut values.1);
-        self.b.rope_append(&mut q.1, k_b, &v.1, &pos.1, &table.1, head_dim, caches, &slots.1)?;
-        self.settle(op, "q", q, 0.0)?;
-        self.settle(op, "keys", keys, 0.0)?;
-        self.settle(op, "values", values, 0.0)
+        let b = self.b.qkv_append(&x.1, of_b, &pos.1, &table.1, head_dim, caches, &slots.1)?;
+        let terms = x.0.cols() as f32;
+        self.settle(op, "keys", keys, terms)?;
+        self.settle(op, "values", values, terms)?;
+        self.settled(op, "q", a, b, terms)
+    }
+
+    fn gated(&self, x: &Self::T, gate: &Self::T, up: &Self::T) -> Result<Self::T> {
+        self.call();
+        let (a, b) = (self.a.gated(&x.0, &gate.0, &up.0)?, self.b.gated(&x.1, &gate.1, &up.1)?);
+        self.settled("gated", "y", a, b, x.0.cols() as f32)
     }
 
     fn swiglu(&self, g: &Self::T, u: &Self::T) -> Result<Self::T> {

@@ -6,6 +6,7 @@
 //! Every tensor is a row-major matrix `[rows, cols]`; a vector is `[1, n]`. Token rows of a ragged batch are
 //! concatenated without padding, so `M` below is the number of tokens in the batch.
 
+pub mod apart;
 pub mod checked;
 pub mod plan;
 pub mod selftest;
@@ -240,24 +241,26 @@ pub trait Ops: Sync {
     /// `[positions, head_dim]`: cosines then sines, made in f64 by [`plan::rope_table`]. `inverse` negates the sines: the backward pass.
     fn rope(&self, x: &mut Self::T, pos: &Self::I, table: &Self::T, head_dim: usize, inverse: bool) -> Result<()>;
 
-    /// What a decoding step does between the projections and attention: [`Ops::rope`] on `q` and `k`, then `keys[slots[i], :] = k[i, :]` and
-    /// `values[slots[i], :] = v[i, :]` in the caches. The same bits as the four operations.
+    /// What a decoding step does between norm and attention: the projections of `x` by `(w, bias)` of queries, keys and values,
+    /// [`Ops::rope`] on queries and keys, then `keys[slots[i], :] = k[i, :]` and `values[slots[i], :] = v[i, :]` in the caches. Returns
+    /// the queries. The same bits as the seven operations.
     #[allow(clippy::too_many_arguments)]
-    fn rope_append(
+    fn qkv_append(
         &self,
-        q: &mut Self::T,
-        mut k: Self::T,
-        v: &Self::T,
+        x: &Self::T,
+        parts: [(&Self::T, Option<&Self::T>); 3],
         pos: &Self::I,
         table: &Self::T,
         head_dim: usize,
-        (keys, values): (&mut Self::T, &mut Self::T),
+        caches: (&mut Self::T, &mut Self::T),
         slots: &Self::I,
-    ) -> Result<()> {
-        self.rope(q, pos, table, head_dim, false)?;
-        self.rope(&mut k, pos, table, head_dim, false)?;
-        self.scatter_rows(keys, &k, slots)?;
-        self.scatter_rows(values, v, slots)
+    ) -> Result<Self::T> {
+        apart::qkv_append(self, x, parts, pos, table, head_dim, caches, slots)
+    }
+
+    /// `y = silu(x gate^T) * (x up^T)`: what a decoding step does in an MLP before its last projection. The same bits as the three operations.
+    fn gated(&self, x: &Self::T, gate: &Self::T, up: &Self::T) -> Result<Self::T> {
+        apart::gated(self, x, gate, up)
     }
 
     /// `y = silu(g) * u`, `silu(g) = g / (1 + exp(-g))`.

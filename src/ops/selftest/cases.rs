@@ -37,7 +37,8 @@ cases! {
     add_rmsnorm: [[1, 1], [7, 8], [31, 33], [65, 896], [3, 4097]], 1e-5;
     rmsnorm_bwd: [[2, 3], [7, 8], [31, 33], [65, 896], [3, 4097]], 1e-5;
     rope: [[1, 1, 2], [7, 3, 6], [33, 2, 8], [65, 14, 64]], 3e-6;
-    rope_append: [[1, 1, 1, 2], [7, 3, 1, 6], [33, 4, 2, 8], [65, 14, 2, 64]], 3e-6;
+    qkv_append: [[1, 1, 1, 4], [7, 3, 1, 6], [33, 4, 2, 8], [65, 14, 2, 64]], 1e-5;
+    gated: [[1, 1, 4], [7, 33, 12], [33, 97, 128], [70, 130, 100], [3, 1030, 896]], 2e-5;
     swiglu: [[1, 1], [3, 5], [33, 17], [65, 1001]], 1e-5;
     swiglu_bwd: [[1, 1], [3, 5], [33, 17], [65, 1001]], 1e-5;
     attention: [[1, 1, 4, 1], [4, 2, 8, 1, 7, 33, 2, 129], [14, 2, 64, 3, 65, 31], [3, 1, 36, 17, 8]], 5e-5;
@@ -239,16 +240,35 @@ fn rope<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     Ok(vec![("x", o.read(&x)?), ("x inverse", o.read(&back)?)])
 }
 
-/// Rows, heads, key/value heads, head width.
-fn rope_append<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
+/// Rows, heads, key/value heads, head width; the input has four times the queries' width, all weights in f32, then in bf16.
+fn qkv_append<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, heads, kv_heads, d] = dims(shape);
+    let (wide, narrow) = (heads * d, kv_heads * d);
     let pos: Vec<u32> = (0..m as u32).map(|i| (i * 37 + 3) % 129).collect();
     let slots: Vec<u32> = (0..m as u32).map(|i| 2 * (m as u32 - 1 - i) + 1).collect();
-    let (pos, table) = (o.upload_index(&pos)?, o.rope_table(129, d, 1e6)?);
-    let (mut q, k, v) = (given(o, 1, m, heads * d)?, given(o, 2, m, kv_heads * d)?, given(o, 3, m, kv_heads * d)?);
-    let (mut keys, mut values) = (given(o, 4, 2 * m + 1, kv_heads * d)?, given(o, 5, 2 * m + 1, kv_heads * d)?);
-    o.rope_append(&mut q, k, &v, &pos, &table, d, (&mut keys, &mut values), &o.upload_index(&slots)?)?;
-    Ok(vec![("q", o.read(&q)?), ("keys", o.read(&keys)?), ("values", o.read(&values)?)])
+    let (pos, table, slots) = (o.upload_index(&pos)?, o.rope_table(129, d, 1e6)?, o.upload_index(&slots)?);
+    let (x, bias) = (given(o, 1, m, 4 * wide)?, (given(o, 2, 1, wide)?, given(o, 3, 1, narrow)?));
+    let mut out = Vec::new();
+    for (dtype, names) in BOTH.into_iter().zip([["q", "keys", "values"], ["q bf16", "keys bf16", "values bf16"]]) {
+        let w = |seed, n| weights(o, seed, n, 4 * wide, dtype);
+        let (q, k, v) = (w(4, wide)?, w(5, narrow)?, w(6, narrow)?);
+        let (mut keys, mut values) = (given(o, 7, 2 * m + 1, narrow)?, given(o, 8, 2 * m + 1, narrow)?);
+        let parts = [(&q, Some(&bias.0)), (&k, Some(&bias.1)), (&v, None)];
+        let q = o.qkv_append(&x, parts, &pos, &table, d, (&mut keys, &mut values), &slots)?;
+        out.extend(names.into_iter().zip([o.read(&q)?, o.read(&keys)?, o.read(&values)?]));
+    }
+    Ok(out)
+}
+
+fn gated<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
+    let [m, n, k] = dims(shape);
+    let x = given(o, 1, m, k)?;
+    let mut out = Vec::new();
+    for (dtype, name) in BOTH.into_iter().zip(["y", "y bf16"]) {
+        let y = o.gated(&x, &weights(o, 2, n, k, dtype)?, &weights(o, 3, n, k, dtype)?)?;
+        out.push((name, o.read(&y)?));
+    }
+    Ok(out)
 }
 
 /// Gates far from zero, where `exp` overflows or vanishes.
