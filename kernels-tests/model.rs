@@ -7,8 +7,10 @@ use probity::generate::source::{Source, Storage};
 use probity::generate::{GenerateConfig, Request, generate};
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
 use probity::model::batch::Batch;
+use probity::model::cache::{KvCache, Work};
 use probity::model::golden::{Bounds, Golden};
 use probity::model::hooks::{Action, Hook, HookSet};
+use probity::model::init::random;
 use probity::model::qwen2::{Qwen2, Recompute};
 use probity::ops::checked::Checked;
 use probity::ops::{Ops, Sampling};
@@ -133,6 +135,13 @@ fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
     let together = decode(&requests, 9);
     assert!(together.iter().flatten().any(|c| c.tokens.len() < 12), "no sequence ended early");
     assert_eq!(together, decode(&requests, 3), "narrow batches");
+    assert_eq!(together, decode(&requests, 32), "more room than sequences");
+    for (r, group) in requests.iter().zip(&together) {
+        for (i, &sequence) in r.sequences.iter().enumerate() {
+            let alone = Request { prompt: r.prompt.clone(), sequences: vec![sequence] };
+            assert_eq!(decode(&[alone], 1)[0][0], group[i], "alone");
+        }
+    }
     let mut reversed = requests.clone();
     reversed.reverse();
     let mut back = decode(&reversed, 5);
@@ -155,6 +164,28 @@ fn decoding_is_batch_invariant_and_on_policy<O: Ops>(o: &O) {
 fn decoding_equals_training_forward() {
     decoding_is_batch_invariant_and_on_policy(&Cpu::<f32>::new());
     for_each_gpu(decoding_is_batch_invariant_and_on_policy);
+}
+
+/// Dispatches are what small models spend their time on.
+#[test]
+fn a_block_of_a_decoding_step_is_eight_dispatches() {
+    for_each_gpu(|gpu| {
+        let config = load(gpu, "untied").config;
+        let dispatches = |layers: usize| {
+            let mut config = config.clone();
+            config.num_hidden_layers = layers;
+            let model = Qwen2::new(gpu, config.clone(), random(gpu, &config, 1).unwrap(), 16).unwrap();
+            let mut cache = KvCache::new(gpu, &model, 3, 16).unwrap();
+            let work: Vec<Work> = (0..3).map(|slot| Work { slot, n: 1 }).collect();
+            let ids = gpu.upload_index(&[1, 2, 3]).unwrap();
+            gpu.sync().unwrap();
+            let before = gpu.submitted().dispatches;
+            model.forward_cached(gpu, &ids, &work, &mut cache, &HookSet::default()).unwrap();
+            gpu.sync().unwrap();
+            gpu.submitted().dispatches - before
+        };
+        assert_eq!(dispatches(5) - dispatches(2), 3 * 8);
+    });
 }
 
 fn gradients<O: Ops>(o: &O, recompute: Recompute) -> Vec<Vec<u32>> {

@@ -65,6 +65,12 @@ struct Active {
     seen: Vec<u32>,
 }
 
+impl Active {
+    fn ended(&self, c: &GenerateConfig) -> bool {
+        self.out.finish == Finish::Stop || self.out.tokens.len() == c.max_new_tokens
+    }
+}
+
 /// Decodes every request. Returns completions in the order of requests and their sequences.
 pub fn generate<O: Ops>(
     o: &O,
@@ -123,6 +129,7 @@ fn decode<O: Ops>(
     let mut active: Vec<Active> = Vec::new();
     let mut done: Vec<Vec<Option<Completion>>> = requests.iter().map(|r| vec![None; r.sequences.len()]).collect();
 
+    let mut pace = Pace::new(o.steps_ahead(), c.repetition_penalty != 1.0);
     while (!active.is_empty() || !waiting.is_empty()) && c.max_new_tokens > 0 {
         // One batch: the next token of every running sequence, and whole prompts of newly admitted requests.
         let (mut ids, mut work, mut rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -161,41 +168,41 @@ fn decode<O: Ops>(
             cache.share(o, *from, to)?;
         }
         let mut logits = model.logits(o, &x, Some(&o.upload_index(&rows)?), hooks)?;
+        drop(x);
         if c.repetition_penalty != 1.0 {
-            let mut offsets = vec![0u32];
-            let seen: Vec<u32> = active
-                .iter()
-                .flat_map(|a| {
-                    offsets.push(offsets.last().copied().unwrap_or(0) + a.seen.len() as u32);
-                    a.seen.iter().copied()
-                })
-                .collect();
-            let (seen, offsets) = (o.upload_index(&seen)?, o.upload_index(&offsets)?);
-            o.repetition_penalty(&mut logits, &seen, &offsets, c.repetition_penalty)?;
+            penalise(o, &mut logits, &active, c.repetition_penalty)?;
         }
-        let keys: Vec<u32> = active
-            .iter()
-            .flat_map(|a| {
-                let sequence = requests[a.request].sequences[a.sample];
-                [sequence, a.out.tokens.len() as u32, c.seed as u32, (c.seed >> 32) as u32]
-            })
-            .collect();
-        let (chosen, logp) = o.sample(&logits, &c.sampling, &o.upload_index(&keys)?)?;
-        let (chosen, logp) = (o.read_index(&chosen)?, o.read(&logp)?);
+        let left = active.iter().map(|a| c.max_new_tokens - a.out.tokens.len()).min().unwrap_or(1);
+        let mut steps = vec![o.sample(&logits, &c.sampling, &keys(o, requests, &active, 0, c.seed)?)?];
+        drop(logits);
+        // The device goes on with the tokens that it chose; what a sequence gets after its end is dropped.
+        let work: Vec<Work> = active.iter().map(|a| Work { slot: a.slot, n: 1 }).collect();
+        while steps.len() < pace.steps().min(left) {
+            let x = model.forward_cached(o, &steps[steps.len() - 1].0, &work, &mut cache, hooks)?;
+            let logits = model.logits(o, &x, None, hooks)?;
+            steps.push(o.sample(&logits, &c.sampling, &keys(o, requests, &active, steps.len(), c.seed)?)?);
+        }
 
+        let before = active.len();
+        for (chosen, logp) in o.read_steps(&steps)? {
+            for ((a, token), logp) in active.iter_mut().zip(chosen).zip(logp) {
+                if a.ended(c) {
+                    continue;
+                }
+                a.out.tokens.push(token);
+                a.out.logps.push(logp);
+                a.last = token;
+                if c.repetition_penalty != 1.0 && !a.seen.contains(&token) {
+                    a.seen.push(token);
+                }
+                if c.stop_ids.contains(&token) {
+                    a.out.finish = Finish::Stop;
+                }
+            }
+        }
         let mut still = Vec::with_capacity(active.len());
-        for ((mut a, token), logp) in active.into_iter().zip(chosen).zip(logp) {
-            a.out.tokens.push(token);
-            a.out.logps.push(logp);
-            a.last = token;
-            if c.repetition_penalty != 1.0 && !a.seen.contains(&token) {
-                a.seen.push(token);
-            }
-            let stopped = c.stop_ids.contains(&token);
-            if stopped {
-                a.out.finish = Finish::Stop;
-            }
-            if stopped || a.out.tokens.len() == c.max_new_tokens {
+        for a in active {
+            if a.ended(c) {
                 free.push(a.slot);
                 done[a.request][a.sample] = Some(a.out);
             } else {
@@ -203,9 +210,51 @@ fn decode<O: Ops>(
             }
         }
         active = still;
+        pace.ended(before - active.len());
     }
     let empty = || Completion { tokens: Vec::new(), logps: Vec::new(), finish: Finish::Length };
     Ok(done.into_iter().map(|g| g.into_iter().map(|c| c.unwrap_or_else(empty)).collect()).collect())
+}
+
+/// How many steps are recorded before the host looks at their tokens.
+struct Pace {
+    most: usize,
+    steps: usize,
+}
+
+impl Pace {
+    fn new(ahead: usize, looks_at_tokens: bool) -> Self {
+        let most = if looks_at_tokens { 1 } else { ahead.max(1) };
+        Self { most, steps: 1 }
+    }
+
+    fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Longer while nothing ends, shorter where steps are wasted on what has ended.
+    fn ended(&mut self, sequences: usize) {
+        self.steps = if sequences == 0 { (self.steps * 2).min(self.most) } else { (self.steps / 2).max(1) };
+    }
+}
+
+/// Identity of the draws of every running sequence, `ahead` tokens after those it has.
+fn keys<O: Ops>(o: &O, requests: &[Request], active: &[Active], ahead: usize, seed: u64) -> Result<O::I> {
+    let of = |a: &Active| {
+        let sequence = requests[a.request].sequences[a.sample];
+        [sequence, (a.out.tokens.len() + ahead) as u32, seed as u32, (seed >> 32) as u32]
+    };
+    o.upload_index(&active.iter().flat_map(of).collect::<Vec<u32>>())
+}
+
+fn penalise<O: Ops>(o: &O, logits: &mut O::T, active: &[Active], penalty: f32) -> Result<()> {
+    let mut offsets = vec![0u32];
+    let mut seen = Vec::new();
+    for a in active {
+        seen.extend_from_slice(&a.seen);
+        offsets.push(seen.len() as u32);
+    }
+    o.repetition_penalty(logits, &o.upload_index(&seen)?, &o.upload_index(&offsets)?, penalty)
 }
 
 fn distinct(ids: &[u32]) -> Vec<u32> {

@@ -123,46 +123,83 @@ impl Gpu {
         Ok(bytemuck::pod_collect_to_vec(&self.read_buffer(&x.block.buffer, x.len as u64 * 4)?))
     }
 
+    /// Ids and values (f32) of several steps by one transfer.
+    #[allow(clippy::type_complexity)]
+    pub fn read_steps(&self, steps: &[(GpuIndex, GpuTensor)]) -> Result<Vec<(Vec<u32>, Vec<f32>)>> {
+        let parts = |(i, x): &(GpuIndex, GpuTensor)| [i.len as u64 * 4, x.bytes()];
+        if steps.iter().flat_map(parts).sum::<u64>() > SLICE || steps.iter().any(|(_, x)| x.dtype != Dtype::F32) {
+            return steps.iter().map(|(i, x)| Ok((self.read_index(i)?, self.read(x)?))).collect();
+        }
+        let buffers = steps.iter().flat_map(|(i, x)| [&i.block.buffer, &x.block.buffer]);
+        let bytes = self.transfer(buffers.zip(steps.iter().flat_map(parts)).map(|(b, n)| (b, 0, n)))?;
+        let mut rest = bytes.as_slice();
+        let mut cut = |n: u64| {
+            let (head, tail) = rest.split_at(rest.len().min(n as usize));
+            rest = tail;
+            head
+        };
+        let step = |s: &(GpuIndex, GpuTensor)| {
+            let [ids, values] = parts(s).map(&mut cut);
+            (bytemuck::pod_collect_to_vec(ids), bytemuck::pod_collect_to_vec(values))
+        };
+        Ok(steps.iter().map(step).collect())
+    }
+
     /// Waits for everything recorded so far and returns the buffer's first bytes.
     fn read_buffer(&self, buffer: &wgpu::Buffer, bytes: u64) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(bytes as usize);
-        let mut staging = lock(&self.staging);
         while (out.len() as u64) < bytes {
             let n = (bytes - out.len() as u64).min(SLICE);
-            let stage = match staging.take().filter(|s| s.size() >= n) {
-                Some(s) => s,
-                None => self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("read"),
-                    size: n.next_power_of_two().max(1 << 16),
-                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                    mapped_at_creation: false,
-                }),
-            };
-            {
-                let mut recorder = lock(&self.recorder);
-                recorder.encoder(&self.device).copy_buffer_to_buffer(buffer, out.len() as u64, &stage, 0, n);
-                recorder.flush(&self.device, &self.queue, &self.pool);
-            }
-            let (tell, told) = mpsc::channel();
-            stage.map_async(wgpu::MapMode::Read, 0..n, move |r| {
-                let _ = tell.send(r);
-            });
-            self.wait(None)?;
-            self.watch.check()?;
-            // Another thread that waits for the device may be the one to call back.
-            if let Err(e) =
-                told.recv_timeout(CALLED_BACK).map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string()))
-            {
-                return Err(self.watch.lost(format!("reading back failed: {e}")));
-            }
-            match stage.get_mapped_range(0..n) {
-                Ok(view) => out.extend_from_slice(&view),
-                Err(e) => return Err(self.watch.lost(format!("reading back failed: {e}"))),
-            }
-            stage.unmap();
-            *staging = Some(stage);
+            out.extend(self.transfer([(buffer, out.len() as u64, n)])?);
         }
         self.watch.check()?;
+        Ok(out)
+    }
+
+    /// Parts of buffers (first byte, bytes), one after the other; at most a slice in all.
+    fn transfer<'a>(&self, parts: impl IntoIterator<Item = (&'a wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+        let parts: Vec<_> = parts.into_iter().filter(|(.., n)| *n > 0).collect();
+        let n = parts.iter().map(|(.., n)| n).sum();
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        let mut staging = lock(&self.staging);
+        let stage = match staging.take().filter(|s| s.size() >= n) {
+            Some(s) => s,
+            None => self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("read"),
+                size: n.next_power_of_two().max(1 << 16),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            }),
+        };
+        {
+            let mut recorder = lock(&self.recorder);
+            let mut at = 0;
+            for (buffer, first, n) in parts {
+                recorder.encoder(&self.device).copy_buffer_to_buffer(buffer, first, &stage, at, n);
+                at += n;
+            }
+            recorder.flush(&self.device, &self.queue, &self.pool);
+        }
+        let (tell, told) = mpsc::channel();
+        stage.map_async(wgpu::MapMode::Read, 0..n, move |r| {
+            let _ = tell.send(r);
+        });
+        self.wait(None)?;
+        self.watch.check()?;
+        // Another thread that waits for the device may be the one to call back.
+        if let Err(e) =
+            told.recv_timeout(CALLED_BACK).map_err(|e| e.to_string()).and_then(|r| r.map_err(|e| e.to_string()))
+        {
+            return Err(self.watch.lost(format!("reading back failed: {e}")));
+        }
+        let out = match stage.get_mapped_range(0..n) {
+            Ok(view) => view.to_vec(),
+            Err(e) => return Err(self.watch.lost(format!("reading back failed: {e}"))),
+        };
+        stage.unmap();
+        *staging = Some(stage);
         Ok(out)
     }
 

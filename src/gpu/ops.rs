@@ -53,6 +53,14 @@ impl Ops for Gpu {
         Gpu::read_index(self, x)
     }
 
+    fn steps_ahead(&self) -> usize {
+        8
+    }
+
+    fn read_steps(&self, steps: &[(GpuIndex, GpuTensor)]) -> Result<Vec<(Vec<u32>, Vec<f32>)>> {
+        Gpu::read_steps(self, steps)
+    }
+
     fn write(&self, x: &mut GpuTensor, data: &[f32]) -> Result<()> {
         Gpu::write(self, x, data)
     }

@@ -168,6 +168,11 @@ pub trait Ops: Sync {
         items.into_iter().map(work).collect()
     }
 
+    /// Decoding steps that pay to be recorded before their tokens are read: 1, except where a device works while the host records.
+    fn steps_ahead(&self) -> usize {
+        1
+    }
+
     // ---- memory ---------------------------------------------------------------------------------------------
 
     fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<Self::T>;
@@ -180,6 +185,11 @@ pub trait Ops: Sync {
     /// Values in f32 (bf16 expanded, f64 rounded).
     fn read(&self, x: &Self::T) -> Result<Vec<f32>>;
     fn read_index(&self, x: &Self::I) -> Result<Vec<u32>>;
+    /// Ids and values of several steps, read together.
+    #[allow(clippy::type_complexity)]
+    fn read_steps(&self, steps: &[(Self::I, Self::T)]) -> Result<Vec<(Vec<u32>, Vec<f32>)>> {
+        steps.iter().map(|(ids, x)| Ok((self.read_index(ids)?, self.read(x)?))).collect()
+    }
     /// Overwrites a tensor; one in bf16 takes bf16 values only.
     fn write(&self, x: &mut Self::T, data: &[f32]) -> Result<()>;
     fn copy(&self, x: &Self::T) -> Result<Self::T>;
