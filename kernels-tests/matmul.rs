@@ -1,14 +1,15 @@
 //! Matrix products against f64 loops, and the promise that a row's bits depend on nothing but the row and the weights.
 
 use crate::adapters::{compare, random};
-use probity::gpu::{Gpu, GpuTensor};
-use probity::kernels::{Kernel, Variant, matmul, select};
+use probity::gpu::{Gpu, GpuOptions, GpuTensor, list_adapters};
+use probity::kernels::{Kernel, Needs, Variant, matmul, select};
 use probity::ops::{Dtype, apart};
 
 crate::kernel_tests! {
     matmul_nt => nt_matches_f64,
     matmul_three => three_are_the_three_products,
     matmul_gated => gated_is_the_gate_of_two_products,
+    row_scale => rows_are_brought_into_the_range_of_f16,
     matmul_nn => nn_matches_f64,
     matmul_nn_any => nn_any_matches_f64,
     matmul_nn_split => nn_split_matches_f64,
@@ -282,6 +283,65 @@ fn windows_change_no_bit() {
             }
         }
     });
+}
+
+fn rows_are_brought_into_the_range_of_f16(gpu: &Gpu) {
+    for &(m, k) in &[(1, 4), (5, 33), (70, 128), (3, 4900)] {
+        let mut x = random(20, m * k);
+        for (i, v) in x.iter_mut().enumerate() {
+            *v *= [1.0, 1e30, 1e-30, 0.0, 7e4][i / k % 5];
+        }
+        let got = gpu.read(&matmul::row_scale(gpu, &gpu.upload(m, k, &x).unwrap()).unwrap()).unwrap();
+        for (row, scale) in x.chunks(k).zip(got) {
+            let top = row.iter().fold(0.0f32, |t, v| t.max(v.abs()));
+            assert_eq!(scale.to_bits() & 0x007f_ffff, 0, "{scale} is no power of two");
+            if top == 0.0 {
+                assert_eq!(scale, 1.0);
+            } else if top > 1e-20 {
+                assert!((8192.0..16384.0).contains(&(top * scale)), "{top} times {scale}");
+            } else {
+                assert!(top * scale > 0.0 && scale == 2.0f32.powi(100), "{top} times {scale}");
+            }
+        }
+    }
+}
+
+/// Matrix units, where an adapter has them: f16 holds eleven bits of every factor, whatever the size of the rows.
+#[test]
+fn matrix_units_match_f64() {
+    for adapter in list_adapters().iter().filter(|a| a.cooperative() > 0) {
+        let gpu = Gpu::open(adapter, &GpuOptions { fast: true, checked_shaders: true, ..Default::default() }).unwrap();
+        let Some(coop) = runnable(&gpu, matmul::NT).find(|v| matches!(v.needs, Needs::Cooperative(_))) else {
+            continue;
+        };
+        assert_eq!(select::select(matmul::NT, 128, 896, gpu.caps()).name, coop.name);
+        assert_ne!(select::select(matmul::NT, 64, 896, gpu.caps()).name, coop.name);
+        eprintln!("on {adapter}, fast");
+        for &(m, n, k) in SHAPES.iter().chain(&[(200, 130, 900)]) {
+            let (mut hx, hb) = (random(1, m * k), random(2, n));
+            // What f16 cannot hold: 7e4 and 1e-9.
+            for (i, v) in hx.iter_mut().enumerate() {
+                *v *= [1.0, 7e4, 1e-9][i / k % 3];
+            }
+            let (x, bias) = (gpu.upload(m, k, &hx).unwrap(), gpu.upload(1, n, &hb).unwrap());
+            for dtype in [Dtype::F32, Dtype::Bf16] {
+                let (w, hw) = weights(&gpu, 3, n, k, dtype);
+                for bias in [None, Some(&bias)] {
+                    let want = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, j| bias.map_or(0.0, |_| hb[j] as f64));
+                    let y = gpu.read(&matmul::nt_by(&gpu, coop, &x, &w, bias).unwrap()).unwrap();
+                    for (i, (y, want)) in y.chunks(n).zip(want.chunks(n)).enumerate() {
+                        // Each factor is rounded by at most 2^-11 of itself, the bias not at all.
+                        let size = (hx[i * k..][..k].iter().map(|v| (v * v) as f64).sum::<f64>() * k as f64).sqrt();
+                        for (y, want) in y.iter().zip(want) {
+                            let error = (*y as f64 - want).abs();
+                            let bound = 2.0f64.powi(-10) * size + 1e-6 * want.abs();
+                            assert!(error <= bound, "[{m}, {n}, {k}] {dtype:?} row {i}: {y}, not {want}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Whether the device's `fma` rounds once. WGSL allows both.

@@ -28,17 +28,59 @@ pub struct DeviceArgs {
     /// auto, cpu, index:N, name:TEXT, pci:BUS, or check[:SELECTOR] (GPU and CPU side by side); see `probity devices`
     #[arg(long, default_value = "auto", value_name = "SELECTOR")]
     pub device: DeviceSpec,
+    /// Matrix units of the GPU for large products: several times faster, in f16, so that the log-probabilities of sampling and training
+    /// differ a little and depend on the size of a batch
+    #[arg(long)]
+    pub fast: bool,
+    /// Features of the GPU to do without, several with commas: to see whether a driver's fault lies there
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',')]
+    pub without: Vec<Feature>,
+}
+
+/// What a GPU may offer and Probity can do without.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Operations among the lanes of a subgroup
+    Subgroups,
+    /// Matrix units, which --fast asks for
+    CooperativeMatrix,
+    /// Shaders without bounds checks and loop guards
+    UncheckedShaders,
 }
 
 impl DeviceArgs {
+    /// How the GPU is opened.
+    fn options(&self) -> GpuOptions {
+        let without = |f| self.without.contains(&f);
+        GpuOptions {
+            fast: self.fast && !without(Feature::CooperativeMatrix),
+            disable_subgroups: without(Feature::Subgroups),
+            checked_shaders: without(Feature::UncheckedShaders),
+            ..GpuOptions::default()
+        }
+    }
+
+    fn open(&self, adapter: &Adapter, options: &GpuOptions) -> Result<Gpu, Box<dyn Error>> {
+        let gpu = Gpu::open(adapter, options)?;
+        if options.fast && gpu.caps().cooperative == 0 {
+            eprintln!("--fast: {} has no matrix units that Probity can use; nothing changes.", gpu.name());
+        }
+        Ok(gpu)
+    }
+
     /// Opens the device and runs the job on it.
     pub fn run<J: Job>(&self, job: J) -> Result<J::Out, Box<dyn Error>> {
-        let open = |adapter: &Adapter| Gpu::open(adapter, &GpuOptions::default());
+        let options = self.options();
         once_more(job, |job| match select(&self.device)? {
             Selected::Cpu => job.run(&Cpu::<f32>::new()),
-            Selected::Gpu(adapter) => job.run(&open(&adapter)?),
+            Selected::Gpu(adapter) => job.run(&self.open(&adapter, &options)?),
+            Selected::Check(_) if options.fast => Err(
+                "--fast: its products are rounded to f16, which --device check would report. Leave one of the two out"
+                    .into(),
+            ),
             Selected::Check(adapter) => {
-                job.run(&Checked::new(open(&adapter)?, Cpu::<f32>::new(), Checked::<Gpu, Cpu<f32>>::BOUND))
+                let gpu = self.open(&adapter, &options)?;
+                job.run(&Checked::new(gpu, Cpu::<f32>::new(), Checked::<Gpu, Cpu<f32>>::BOUND))
             }
         })
     }

@@ -7,24 +7,13 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::backend::{DeviceArgs, Job};
-use super::bench_kernels;
-use crate::battery::arms::state;
+use super::{bench_kernels, bench_models};
 use crate::config::gib;
-use crate::generate::{Completion, GenerateConfig, Request, generate};
-use crate::model::batch::Batch;
 use crate::model::config::{ModelConfig, Sizes};
-use crate::model::hooks::HookSet;
-use crate::model::params::{Module, Params};
-use crate::model::qwen2::{Qwen2, Recompute};
+use crate::model::params::Module;
 use crate::ops::selftest::random;
-use crate::ops::{Ceiling, Ops, Sampling};
-use crate::train::accumulate::{Example, MicroBatch};
-use crate::train::error::TrainError;
-use crate::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
-use crate::train::loss::{LossType, ScaleRewards};
-use crate::train::optim::{OptimConfig, Precision};
-use crate::train::run::Objective;
-use crate::train::sft::{ExampleSource, Sft, Weighting};
+use crate::ops::{Ceiling, Ops};
+use crate::train::optim::Precision;
 
 /// Options of `probity bench`.
 #[derive(clap::Args)]
@@ -33,22 +22,22 @@ pub struct Args {
     device: DeviceArgs,
     /// What to measure: ceilings, matmul, train, grpo, prefill, decode; kernels = every operation alone
     #[arg(long, value_delimiter = ',', default_value = "ceilings,matmul,train,grpo,prefill,decode")]
-    what: Vec<String>,
+    pub(super) what: Vec<String>,
     /// Model shapes: tiny, small, q05b
     #[arg(long, value_delimiter = ',', default_value = "tiny")]
     shapes: Vec<String>,
     /// How models are stored: f32, or bf16 as checkpoints are
     #[arg(long, default_value = "f32", value_parser = precision)]
-    precision: Precision,
+    pub(super) precision: Precision,
     /// Sample with temperature 0.7 and this top-p instead of greedily (decode) or from everything (grpo)
     #[arg(long)]
-    top_p: Option<f32>,
+    pub(super) top_p: Option<f32>,
     /// Prompts, completions of each and their length, of every GRPO step
     #[arg(long, value_delimiter = ',', default_value = "4x4x150,4x8x64,4x8x16", value_parser = grpo_shape)]
-    grpo: Vec<[usize; 3]>,
+    pub(super) grpo: Vec<[usize; 3]>,
     /// Timed repetitions; the median, smallest and largest are printed
     #[arg(long, default_value_t = 7)]
-    repeat: usize,
+    pub(super) repeat: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -92,7 +81,7 @@ pub(super) struct Row {
     /// Of single operations: the larger of the shares of the arithmetic and the memory ceiling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of_ceiling: Option<f64>,
-    /// Most bytes that tensors have held on the device so far.
+    /// Of whole models: most bytes that tensors held on the device at once, or where it has no memory of its own, that the process did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_bytes: Option<u64>,
 }
@@ -258,7 +247,7 @@ impl Job for Bench {
             if wants("kernels") {
                 bench_kernels::rows(o, name, &bench_kernels::Sizes::of(&config), a.repeat, &mut sheet)?;
             }
-            models(o, &mut sheet, name, &config, a)?;
+            bench_models::rows(o, &mut sheet, name, &config, a)?;
         }
         Ok(Measured { device: sheet.device, ceilings: sheet.ceilings, rows: sheet.rows })
     }
@@ -293,183 +282,4 @@ fn matmuls<O: Ops>(
         });
     }
     Ok(())
-}
-
-/// Rows of whole models. One model serves them all.
-fn models<O: Ops>(o: &O, sheet: &mut Sheet, name: &str, config: &ModelConfig, a: &Args) -> Result<(), Box<dyn Error>> {
-    let wants = |w: &str| a.what.iter().any(|x| x == w);
-    if !["train", "grpo", "prefill", "decode"].into_iter().any(wants) {
-        return Ok(());
-    }
-    let bf16 = a.precision == Precision::Bf16;
-    let kind = if bf16 { " bf16" } else { "" };
-    let mut index = 0;
-    let params = Params::build(config, |s| {
-        index += 1;
-        if s.name.ends_with("norm.weight") {
-            return o.upload(s.rows, s.cols, &vec![1.0; s.len()]);
-        }
-        // Uniform with the deviation of fresh weights: quick to make, and as fast to compute with.
-        let values = random(index, s.len()).into_iter().map(|x| 0.035 * x);
-        match bf16 && !s.vector {
-            true => {
-                let bits: Vec<u16> = values.map(|x| (x.to_bits() >> 16) as u16).collect();
-                o.upload_bf16(s.rows, s.cols, &bits)
-            }
-            false => o.upload(s.rows, s.cols, &values.collect::<Vec<f32>>()),
-        }
-    })?;
-    let mut model = Qwen2::new(o, config.clone(), params, 256)?;
-    let mut put = |what: &str, shape: String, seconds: [f64; 3], work: usize, unit| {
-        sheet.put(Row {
-            device: String::new(),
-            what: what.into(),
-            shape: format!("{name}{kind} {shape}"),
-            seconds,
-            rate: work as f64 / seconds[0],
-            unit,
-            gb_per_s: None,
-            of_ceiling: None,
-            peak_bytes: o.memory().map(|m| m.peak),
-        });
-    };
-    if wants("prefill") {
-        for n in [32, 128, 256] {
-            let batch = Batch::new(o, &[tokens(config, n, 3)])?;
-            let hooks = HookSet::default();
-            let t = time(a.repeat, || {
-                let x = model.forward(o, &batch, &hooks)?;
-                model.logits(o, &x, None, &hooks)?;
-                Ok(o.sync()?)
-            })?;
-            put("prefill, all logits", format!("1x{n}"), t, n, "tok/s");
-        }
-    }
-    if wants("decode") {
-        for b in [1usize, 8, 32] {
-            let t = time(a.repeat.min(3), || decode(o, &model, b, 64, a.top_p).map(drop))?;
-            put("decode", format!("B={b} 32+64"), t, b * 64, "tok/s");
-        }
-    }
-    if wants("train") {
-        for b in [2, 4, 8] {
-            let (t, back) = train_step(o, model, b, a)?;
-            model = back;
-            put("training step", format!("{b}x128"), t, 128 * b, "tok/s");
-        }
-    }
-    if wants("grpo") {
-        for &[prompts, group, length] in &a.grpo {
-            let (t, back) = grpo_step(o, model, [prompts, group, length], a)?;
-            model = back;
-            let shape = format!("{prompts}x{group}x{length}");
-            put("GRPO step", shape, t, prompts * group * length, "completion tok/s");
-        }
-    }
-    Ok(())
-}
-
-fn tokens(c: &ModelConfig, n: usize, seed: usize) -> Vec<u32> {
-    (0..n).map(|i| ((i * 7919 + seed * 104_729) % c.vocab_size) as u32).collect()
-}
-
-fn decode<O: Ops>(
-    o: &O,
-    m: &Qwen2<O>,
-    b: usize,
-    n: usize,
-    top_p: Option<f32>,
-) -> Result<Vec<Vec<Completion>>, Box<dyn Error>> {
-    let requests: Vec<Request> =
-        (0..b).map(|i| Request { prompt: tokens(&m.config, 32, i), sequences: vec![i as u32] }).collect();
-    let c = GenerateConfig {
-        sampling: match top_p {
-            Some(top_p) => Sampling { temperature: 0.7, top_k: 0, top_p },
-            None => Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 },
-        },
-        repetition_penalty: 1.0,
-        max_new_tokens: n,
-        stop_ids: Vec::new(),
-        seed: 0,
-        max_batch: b,
-    };
-    Ok(generate(o, m, &requests, &c, &HookSet::default())?)
-}
-
-struct Fixed(Vec<Example>);
-impl ExampleSource for Fixed {
-    fn batch(&self, _: u64) -> Result<Vec<Example>, TrainError> {
-        Ok(self.0.clone())
-    }
-}
-
-/// Forward, backward and AdamW on `b` sequences of 128 tokens; gives the model back.
-fn train_step<O: Ops>(o: &O, model: Qwen2<O>, b: usize, a: &Args) -> Result<([f64; 3], Qwen2<O>), Box<dyn Error>> {
-    let examples = (0..b)
-        .map(|i| {
-            let tokens = tokens(&model.config, 129, i);
-            Example { targets: (1..tokens.len()).collect(), tokens }
-        })
-        .collect();
-    let source = Fixed(examples);
-    let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
-    let mut objective = Sft { source: &source, micro, weighting: Weighting::Token };
-    let mut state = state(o, model, OptimConfig::default())?;
-    let t = time(a.repeat, || {
-        objective.step(o, &mut state, 0, 100)?;
-        Ok(o.sync()?)
-    })?;
-    Ok((t, state.model))
-}
-
-struct Digits(Vec<Vec<u32>>);
-impl Environment for Digits {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-    fn prompt(&self, index: usize) -> &[u32] {
-        &self.0[index]
-    }
-    fn stop_ids(&self) -> &[u32] {
-        // Exactly 64 tokens, as the peer's run forces.
-        &[]
-    }
-    fn reward_names(&self) -> Vec<String> {
-        vec!["digits".into()]
-    }
-    fn rewards(&self, _: usize, group: &[Completion]) -> Result<Vec<Reward>, TrainError> {
-        let digits = |c: &Completion| c.tokens.iter().filter(|&&t| t % 10 == 0).count() as f64;
-        Ok(group.iter().map(|c| Reward { total: digits(c), parts: vec![digits(c)] }).collect())
-    }
-    fn describe(&self, index: usize, _: &Completion) -> Result<(String, String), TrainError> {
-        Ok((index.to_string(), String::new()))
-    }
-}
-
-/// Prompts of 33 tokens, completions of exactly so many tokens, no anchor; gives the model back.
-fn grpo_step<O: Ops>(
-    o: &O,
-    model: Qwen2<O>,
-    [prompts, group, length]: [usize; 3],
-    a: &Args,
-) -> Result<([f64; 3], Qwen2<O>), Box<dyn Error>> {
-    let env = Digits((0..prompts).map(|i| tokens(&model.config, 33, i)).collect());
-    let config = GrpoConfig {
-        prompts_per_step: prompts,
-        num_generations: group,
-        loss_type: LossType::Dapo,
-        scale_rewards: ScaleRewards::Group,
-        max_completion_length: length,
-        top_p: a.top_p.map_or(1.0, f64::from),
-        ..GrpoConfig::default()
-    };
-    let mut objective = Grpo { config, env: &env, anchor: None };
-    let mut state = state(o, model, OptimConfig::default())?;
-    let mut step = 0;
-    let t = time(a.repeat.min(5), || {
-        step += 1;
-        objective.step(o, &mut state, step, 1000)?;
-        Ok(o.sync()?)
-    })?;
-    Ok((t, state.model))
 }

@@ -86,6 +86,10 @@ fn listed(text: &mut String, a: &Adapter) -> Result<(), Box<dyn Error>> {
         line.push_str(name);
     }
     writeln!(text, "{line}")?;
+    let shapes = a.cooperative_shapes();
+    if !shapes.is_empty() {
+        writeln!(text, "  matrices  {}", shapes.join(", "))?;
+    }
     match Caps::of(a, &GpuOptions::default()) {
         Ok(caps) => writeln!(text, "  used      {}", used(&caps))?,
         Err(e) => writeln!(text, "  unusable  {e}")?,
@@ -260,6 +264,7 @@ mod tests {
 
     fn caps(software: bool, subgroup: u32, binding: u64) -> Caps {
         Caps {
+            cooperative: 0,
             software,
             subgroup_min: subgroup,
             subgroup_max: subgroup,

@@ -4,6 +4,7 @@ mod backend;
 mod battery;
 mod bench;
 mod bench_kernels;
+mod bench_models;
 mod console;
 mod data;
 mod devices;

@@ -1,5 +1,6 @@
 //! Listing adapters and choosing one by the words of `--device`.
 
+use super::caps::COOPERATIVE;
 use super::errors::DeviceError;
 use std::fmt;
 use std::str::FromStr;
@@ -34,6 +35,28 @@ impl Adapter {
             DeviceType::Cpu => "software",
             DeviceType::Other => "unknown",
         }
+    }
+
+    /// Size of its matrix units' square products in f16 with sums in f32: 16, 8, or 0 without such.
+    pub fn cooperative(&self) -> u32 {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        if !self.features.contains(COOPERATIVE) {
+            return 0;
+        }
+        let found = self.handle.cooperative_matrix_properties();
+        let fits = |n: u32| {
+            found.iter().any(|c| [c.m_size, c.n_size, c.k_size] == [n; 3] && (c.ab_type, c.cr_type) == (F16, F32))
+        };
+        [16, 8].into_iter().find(|&n| fits(n)).unwrap_or(0)
+    }
+
+    /// Shapes of products that its matrix units do, e.g. `16x16x16 f16 to f32`.
+    pub fn cooperative_shapes(&self) -> Vec<String> {
+        let one = |c: &wgpu::CooperativeMatrixProperties| {
+            let names = format!("{:?} to {:?}", c.ab_type, c.cr_type).to_lowercase();
+            format!("{}x{}x{} {names}", c.m_size, c.n_size, c.k_size)
+        };
+        self.handle.cooperative_matrix_properties().iter().map(one).collect()
     }
 
     /// The graphics interface it is reached through.

@@ -4,11 +4,16 @@ use super::adapters::Adapter;
 use super::errors::DeviceError;
 use wgpu::Features;
 
+/// What matrix units of f16 need.
+pub(super) const COOPERATIVE: Features = Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(Features::SHADER_F16);
+
 /// How to open a device; the defaults are for use, the rest exists so that tests can force a poorer device.
 #[derive(Clone, Debug, Default)]
 pub struct GpuOptions {
     /// Do without subgroup operations.
     pub disable_subgroups: bool,
+    /// Use matrix units where the device has them: products in f16 whose bits depend on the number of rows.
+    pub fast: bool,
     /// Bind at most this many bytes at once.
     pub max_binding: Option<u64>,
     /// No limit above WebGPU's defaults, and the variants for hardware also on a software adapter.
@@ -22,7 +27,13 @@ pub struct GpuOptions {
 impl GpuOptions {
     /// The device that tests call poor: WebGPU's default limits, no subgroups, bindings of 4 MiB, hardware's variants.
     pub fn poor() -> Self {
-        Self { disable_subgroups: true, max_binding: Some(4 << 20), poor: true, checked_shaders: true, rates: None }
+        Self {
+            disable_subgroups: true,
+            max_binding: Some(4 << 20),
+            poor: true,
+            checked_shaders: true,
+            ..Self::default()
+        }
     }
 }
 
@@ -34,6 +45,9 @@ pub struct Caps {
     /// Smallest and largest subgroup; 0 when subgroup operations are absent or disabled.
     pub subgroup_min: u32,
     pub subgroup_max: u32,
+    /// Size of the products of matrix units, where they are there and asked for, else 0: see
+    /// [`Needs::Cooperative`](crate::kernels::Needs).
+    pub cooperative: u32,
     /// Largest storage binding in bytes, a multiple of 256.
     pub max_binding: u64,
     pub max_buffer: u64,
@@ -59,6 +73,8 @@ impl Caps {
         }
         let poor = wgpu::Limits::defaults();
         let subgroups = adapter.features.contains(Features::SUBGROUP) && !options.disable_subgroups;
+        let one_size = adapter.info.subgroup_min_size == adapter.info.subgroup_max_size;
+        let cooperative = if options.fast && subgroups && one_size { adapter.cooperative() } else { 0 };
         let cap = |have: u64, default: u64| if options.poor { have.min(default) } else { have };
         let binding = cap(adapter.limits.max_storage_buffer_binding_size, poor.max_storage_buffer_binding_size)
             .min(options.max_binding.unwrap_or(u64::MAX));
@@ -72,6 +88,7 @@ impl Caps {
             software: adapter.is_software() && !options.poor,
             subgroup_min: if subgroups { adapter.info.subgroup_min_size } else { 0 },
             subgroup_max: if subgroups { adapter.info.subgroup_max_size } else { 0 },
+            cooperative,
             max_binding: binding / Self::ALIGN * Self::ALIGN,
             max_buffer: cap(adapter.limits.max_buffer_size, poor.max_buffer_size),
             flop_rate,
@@ -82,7 +99,8 @@ impl Caps {
     /// Features to request.
     pub(crate) fn features(&self) -> Features {
         let subgroups = if self.subgroup_min > 0 { Features::SUBGROUP } else { Features::empty() };
-        Features::IMMEDIATES | subgroups
+        let matrices = if self.cooperative > 0 { COOPERATIVE } else { Features::empty() };
+        Features::IMMEDIATES | subgroups | matrices
     }
 
     /// Limits to request: WebGPU's defaults, raised only where the kernels can use more.

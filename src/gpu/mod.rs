@@ -55,6 +55,11 @@ impl Gpu {
             required_features: caps.features(),
             required_limits: caps.limits(),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
+            experimental_features: match caps.cooperative > 0 {
+                // SAFETY: the kernels that use them keep wgpu's rules; a test holds them against f64 wherever they run.
+                true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+                false => wgpu::ExperimentalFeatures::disabled(),
+            },
             ..Default::default()
         }))
         .map_err(|e| DeviceError::Request { adapter: adapter.to_string(), detail: e.to_string() })?;
@@ -65,7 +70,8 @@ impl Gpu {
             recorder: Mutex::new(Recorder::new(&caps)),
             staging: Mutex::new(None),
             checked_shaders: options.checked_shaders,
-            name: adapter.name_and_backend(),
+            // Other bits are another device.
+            name: adapter.name_and_backend() + if caps.cooperative > 0 { ", fast" } else { "" },
             device,
             queue,
             caps,

@@ -23,6 +23,10 @@ impl Ops for Gpu {
         Some(DeviceMemory { max_binding: caps.max_binding, max_buffer: caps.max_buffer, peak: self.peak_bytes() })
     }
 
+    fn new_peak(&self) {
+        self.pool.new_peak();
+    }
+
     fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<GpuTensor> {
         Gpu::upload(self, rows, cols, data)
     }

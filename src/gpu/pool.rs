@@ -139,6 +139,12 @@ impl Pool {
         }
     }
 
+    /// Starts a new peak at what is held now.
+    pub fn new_peak(&self) {
+        let mut shelves = super::lock(&self.shelves);
+        shelves.peak_bytes = shelves.used_bytes;
+    }
+
     /// Most bytes that tensors held at once.
     pub fn peak_bytes(&self) -> u64 {
         super::lock(&self.shelves).peak_bytes

@@ -1,6 +1,6 @@
 //! Composition of a WGSL module: constants, weight accessor, helpers, body, by concatenation.
 
-use super::registry::{Const, Part, Variant};
+use super::registry::{Const, Needs, Part, Variant};
 use crate::ops::Dtype;
 use std::fmt::Write;
 
@@ -18,6 +18,9 @@ fn accessor(format: Dtype) -> &'static Part {
 /// WGSL text of a variant with the given weight format and dispatch-time constants.
 pub fn compose(variant: &Variant, weight: Option<Dtype>, consts: &[Const]) -> String {
     let mut text = format!("// {}\n", variant.name);
+    if matches!(variant.needs, Needs::Cooperative(_)) {
+        text.push_str("enable f16;\nenable wgpu_cooperative_matrix;\n");
+    }
     for (name, value) in variant.consts.iter().chain(consts) {
         let _ = writeln!(text, "const {name}: u32 = {value}u;");
     }

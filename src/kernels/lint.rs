@@ -14,7 +14,10 @@ const MAX_INVOCATIONS: u32 = 256;
 /// Parses and validates `text`; an error is one line per problem.
 pub fn parse(text: &str) -> Result<(Module, ModuleInfo), Vec<String>> {
     let module = naga::front::wgsl::parse_str(text).map_err(|e| vec![e.emit_to_string(text)])?;
-    let capabilities = Capabilities::IMMEDIATES | Capabilities::SUBGROUP;
+    let capabilities = Capabilities::IMMEDIATES
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX
+        | Capabilities::SHADER_FLOAT16;
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
         .subgroup_operations(naga::valid::SubgroupOperationSet::all())

@@ -9,6 +9,7 @@ mod fused;
 
 pub use fused::{gated_by, three_by};
 
+use super::reduce::{by_row, row_variants};
 use super::{Kernel, Needs, On, Part, Variant};
 use crate::gpu::{Caps, Dispatch, Gpu, GpuTensor, linear_grid};
 use crate::ops::{Dtype, OpError, Result, TensorMeta};
@@ -24,6 +25,8 @@ const TILE: &str = "GPUs: 64x64 tiles of both operands in workgroup memory";
 const WIDE: &str = "GPUs and large results: 128x64 tiles, more arithmetic for every byte of workgroup memory";
 const SKINNY: &str = "few rows (decoding) on GPUs: small tiles that read ahead, since reading the weights is the work";
 const NARROW: &str = "few rows and columns on GPUs: tiles so small that a narrow matrix still fills the device";
+
+const COOP: &str = "asked for by --fast, many rows: matrix units, products in f16";
 
 /// Elements of the result from which 128x64 tiles are enough to fill a large device twice.
 const WIDE_FROM: usize = 192 * 128 * 128;
@@ -132,6 +135,21 @@ macro_rules! few_skinny {
     };
 }
 
+macro_rules! coop {
+    ($name:literal, $tile:expr, $size:literal) => {
+        Variant {
+            name: $name,
+            why: COOP,
+            parts: &[$tile, part!("matmul/coop.wgsl")],
+            samples: &[&[("WG", 128)]],
+            weights: FORMATS,
+            needs: Needs::Cooperative($size),
+            least_rows: 65,
+            ..Variant::BASE
+        }
+    };
+}
+
 pub static KERNELS: &[Kernel] = &[
     Kernel {
         name: "matmul_nt",
@@ -147,7 +165,9 @@ pub static KERNELS: &[Kernel] = &[
             [
                 few_sg!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")], &[]),
                 few_narrow!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")]),
-                few_skinny!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")])
+                few_skinny!("matmul_nt", [NT_ROWS, NT_STORE, part!("matmul/nt.wgsl")]),
+                coop!("matmul_nt.coop16", part!("matmul/coop_tile16.wgsl"), 16),
+                coop!("matmul_nt.coop8", part!("matmul/coop_tile8.wgsl"), 8)
             ]
         ),
     },
@@ -231,6 +251,12 @@ pub static KERNELS: &[Kernel] = &[
         }],
     },
     Kernel {
+        name: "row_scale",
+        family: "matmul",
+        twin: "matmul_nt",
+        variants: row_variants!("row_scale", "matmul/row_scale.wgsl", 64, &[&[]]),
+    },
+    Kernel {
         name: "matmul_tn",
         family: "matmul",
         twin: "matmul_tn",
@@ -251,8 +277,9 @@ pub const NN: &Kernel = &KERNELS[3];
 pub const NN_ANY: &Kernel = &KERNELS[4];
 pub const NN_SPLIT: &Kernel = &KERNELS[5];
 const SUM_SLICES: &Kernel = &KERNELS[6];
-pub const TN: &Kernel = &KERNELS[7];
-pub const TN_ANY: &Kernel = &KERNELS[8];
+pub const ROW_SCALE: &Kernel = &KERNELS[7];
+pub const TN: &Kernel = &KERNELS[8];
+pub const TN_ANY: &Kernel = &KERNELS[9];
 
 /// Length of a slice of [`NN_SPLIT`].
 const SLICE: usize = 4096;
@@ -296,7 +323,8 @@ fn tile(variant: &Variant) -> (usize, usize) {
         Some("reg8x8") => (8, 64),
         Some("skinny16") => (16, 16),
         Some("narrow4") => (16, 4),
-        Some("tile128x64") => (128, 64),
+        Some("tile128x64" | "coop16") => (128, 64),
+        Some("coop8") => (64, 32),
         _ => (64, 64),
     }
 }
@@ -327,6 +355,10 @@ pub fn nt_by(
     }
     check(OP, k, &[Some(x), bias])?;
     let y = gpu.alloc_f32(m, n)?;
+    // Matrix units compute in f16.
+    let coop = matches!(variant.needs, Needs::Cooperative(_));
+    let scale = if coop { Some(row_scale(gpu, x)?) } else { None };
+    let consts: &[_] = &[("WG", 4 * gpu.caps().subgroup_max)];
     let most = gpu.rows_per_dispatch(2 * (n * k) as u64, 4 * (n + k) as u64);
     for rows in gpu.row_windows(OP, m, &[x.row_bytes(), y.row_bytes()], most)? {
         // Where even the fewest rows are too many, as with the head's.
@@ -334,10 +366,15 @@ pub fn nt_by(
         for cols in gpu.row_windows(OP, n, &[w.row_bytes(), QUAD_ROWS], most)? {
             let x = x.bind_rows(rows.clone());
             let flops = 2 * (rows.len() * cols.len() * k) as u64;
+            let mut binds = vec![w.bind_rows(cols.clone()), x, bias.map_or(x, GpuTensor::bind)];
+            binds.extend(scale.as_ref().map(GpuTensor::bind));
+            binds.push(y.bind_rows(rows.clone()));
+            let params = words([rows.len(), cols.len(), k / 4, n, cols.start, bias.is_some() as usize, rows.start]);
             gpu.dispatch(&Dispatch {
                 weight: Some(w.dtype()),
-                binds: &[w.bind_rows(cols.clone()), x, bias.map_or(x, GpuTensor::bind), y.bind_rows(rows.clone())],
-                params: &words([rows.len(), cols.len(), k / 4, n, cols.start, bias.is_some() as usize]),
+                consts: if coop { consts } else { &[] },
+                binds: &binds,
+                params: if coop { &params } else { &params[..6] },
                 groups: grid(variant, rows.len(), cols.len(), 1),
                 flops,
                 bytes: w.dtype().bytes_of(cols.len() * k) + 4 * (rows.len() * (k + cols.len())) as u64,
@@ -346,6 +383,23 @@ pub fn nt_by(
         }
     }
     Ok(y)
+}
+
+/// `[M,1]`: powers of two that bring the rows of `x` into the range of f16.
+pub fn row_scale(gpu: &Gpu, x: &GpuTensor) -> Result<GpuTensor> {
+    let scale = gpu.alloc_f32(x.rows(), 1)?;
+    let pick = by_row(gpu, ROW_SCALE, x.cols());
+    for r in gpu.row_windows("matmul_nt", x.rows(), &[x.row_bytes()], usize::MAX)? {
+        gpu.dispatch(&Dispatch {
+            binds: &[x.bind_rows(r.clone()), scale.bind()],
+            params: &words([r.len(), pick.units, r.start]),
+            groups: linear_grid(r.len().div_ceil(pick.rows)),
+            flops: (r.len() * x.cols()) as u64,
+            bytes: 4 * (r.len() * x.cols()) as u64,
+            ..Dispatch::new(pick.variant)
+        })?;
+    }
+    Ok(scale)
 }
 
 /// `dx[M,K] = dy[M,N] w[N,K]`, added to `acc` when given.

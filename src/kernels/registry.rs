@@ -28,6 +28,8 @@ pub enum Needs {
     Base,
     /// Subgroup operations on subgroups of at least this many lanes.
     Subgroup(u32),
+    /// Matrix units: square products of this size in f16 with sums in f32, in subgroups of one size.
+    Cooperative(u32),
 }
 
 /// Where a variant is preferred. It runs (and is tested) anywhere its [`Needs`] are met.

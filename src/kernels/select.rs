@@ -11,6 +11,7 @@ pub fn fits(variant: &Variant, caps: &Caps) -> bool {
     match variant.needs {
         Needs::Base => true,
         Needs::Subgroup(lanes) => caps.subgroup_min >= lanes,
+        Needs::Cooperative(size) => caps.cooperative == size,
     }
 }
 

@@ -135,7 +135,7 @@ pub struct DeviceMemory {
     /// Largest binding and largest buffer: they decide how work is cut.
     pub max_binding: u64,
     pub max_buffer: u64,
-    /// Most that tensors held at once since the device was opened.
+    /// Most that tensors held at once since the device was opened, or since [`Ops::new_peak`].
     pub peak: u64,
 }
 
@@ -152,6 +152,9 @@ pub trait Ops: Sync {
     fn memory(&self) -> Option<DeviceMemory> {
         None
     }
+
+    /// Starts a new peak of [`Ops::memory`] at what is held now.
+    fn new_peak(&self) {}
 
     /// What the device does at best, measured now; empty where that has no meaning.
     fn ceilings(&self) -> Result<Vec<Ceiling>> {
