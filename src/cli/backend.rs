@@ -46,6 +46,8 @@ pub enum Feature {
     CooperativeMatrix,
     /// Shaders without bounds checks and loop guards
     UncheckedShaders,
+    /// Timestamps of the device, which `probity bench --what profile` needs
+    Timestamps,
 }
 
 impl DeviceArgs {
@@ -56,6 +58,7 @@ impl DeviceArgs {
             fast: self.fast && !without(Feature::CooperativeMatrix),
             disable_subgroups: without(Feature::Subgroups),
             checked_shaders: without(Feature::UncheckedShaders),
+            disable_timestamps: without(Feature::Timestamps),
             ..GpuOptions::default()
         }
     }

@@ -20,7 +20,8 @@ use crate::train::optim::Precision;
 pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
-    /// What to measure: ceilings, matmul, train, grpo, prefill, decode; kernels = every operation alone
+    /// What to measure: ceilings, matmul, train, grpo, prefill, decode; kernels = every operation alone; profile = a GPU's own time by kernel in a decoding
+    /// step and a training step
     #[arg(long, value_delimiter = ',', default_value = "ceilings,matmul,train,grpo,prefill,decode")]
     pub(super) what: Vec<String>,
     /// Model shapes: tiny, small, q05b
@@ -62,7 +63,7 @@ fn precision(text: &str) -> Result<Precision, String> {
     }
 }
 
-const WHAT: [&str; 7] = ["ceilings", "matmul", "train", "grpo", "prefill", "decode", "kernels"];
+const WHAT: [&str; 8] = ["ceilings", "matmul", "train", "grpo", "prefill", "decode", "kernels", "profile"];
 
 /// One measured figure.
 #[derive(Clone, Serialize)]

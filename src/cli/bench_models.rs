@@ -11,7 +11,7 @@ use crate::model::hooks::HookSet;
 use crate::model::params::Params;
 use crate::model::qwen2::{Qwen2, Recompute};
 use crate::ops::selftest::random;
-use crate::ops::{Ops, Sampling};
+use crate::ops::{OpError, Ops, Sampling, Spent};
 use crate::train::accumulate::{Example, MicroBatch};
 use crate::train::error::TrainError;
 use crate::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
@@ -19,6 +19,8 @@ use crate::train::loss::{LossType, ScaleRewards};
 use crate::train::optim::{OptimConfig, Precision};
 use crate::train::run::Objective;
 use crate::train::sft::{ExampleSource, Sft, Weighting};
+
+const SHARE: &str = "% of its time";
 
 /// One model serves all rows.
 pub(super) fn rows<O: Ops>(
@@ -29,7 +31,7 @@ pub(super) fn rows<O: Ops>(
     a: &Args,
 ) -> Result<(), Box<dyn Error>> {
     let wants = |w: &str| a.what.iter().any(|x| x == w);
-    if !["train", "grpo", "prefill", "decode"].into_iter().any(wants) {
+    if !["train", "grpo", "prefill", "decode", "profile"].into_iter().any(wants) {
         return Ok(());
     }
     let bf16 = a.precision == Precision::Bf16;
@@ -51,13 +53,13 @@ pub(super) fn rows<O: Ops>(
         }
     })?;
     let mut model = Qwen2::new(o, config.clone(), params, 256)?;
-    let mut put = |what: &str, shape: String, seconds: [f64; 3], work: usize, unit| {
+    let mut put = |what: &str, shape: String, seconds: [f64; 3], work: f64, unit| {
         sheet.put(Row {
             device: String::new(),
             what: what.into(),
             shape: format!("{name}{kind} {shape}"),
             seconds,
-            rate: work as f64 / seconds[0],
+            rate: if unit == SHARE { work } else { work / seconds[0] },
             unit,
             gb_per_s: None,
             of_ceiling: None,
@@ -80,7 +82,7 @@ pub(super) fn rows<O: Ops>(
                     model.logits(o, &x, last.as_ref(), &hooks)?;
                     Ok(o.sync()?)
                 })?;
-                put(what, format!("1x{n}"), t, n, "tok/s");
+                put(what, format!("1x{n}"), t, n as f64, "tok/s");
             }
         }
     }
@@ -88,15 +90,18 @@ pub(super) fn rows<O: Ops>(
         for b in [1usize, 8, 32] {
             fresh();
             let t = time(a.repeat.min(3), || decode(o, &model, b, 64, a.top_p).map(drop))?;
-            put("decode", format!("B={b} 32+64"), t, b * 64, "tok/s");
+            put("decode", format!("B={b} 32+64"), t, (b * 64) as f64, "tok/s");
         }
+    }
+    if wants("profile") {
+        model = profiles(o, model, &mut put)?;
     }
     if wants("train") {
         for b in [2, 4, 8] {
             fresh();
             let (t, back) = train_step(o, model, b, a)?;
             model = back;
-            put("training step", format!("{b}x128"), t, 128 * b, "tok/s");
+            put("training step", format!("{b}x128"), t, (128 * b) as f64, "tok/s");
         }
     }
     if wants("grpo") {
@@ -105,10 +110,56 @@ pub(super) fn rows<O: Ops>(
             let (t, back) = grpo_step(o, model, [prompts, group, length], a)?;
             model = back;
             let shape = format!("{prompts}x{group}x{length}");
-            put("GRPO step", shape, t, prompts * group * length, "completion tok/s");
+            put("GRPO step", shape, t, (prompts * group * length) as f64, "completion tok/s");
         }
     }
     Ok(())
+}
+
+/// A GPU's own time by kernel: 16 decoding steps of 8 sequences, and a training step of 2x128.
+fn profiles<O: Ops>(
+    o: &O,
+    model: Qwen2<O>,
+    put: &mut impl FnMut(&str, String, [f64; 3], f64, &'static str),
+) -> Result<Qwen2<O>, Box<dyn Error>> {
+    let mut show = |what: &str, spent: Option<Vec<Spent>>| -> Result<(), Box<dyn Error>> {
+        let Some(spent) = spent else {
+            return Err(super::Usage(format!("--what profile: {} has no timestamps", o.device_name())).into());
+        };
+        let all: f64 = spent.iter().map(|s| s.seconds).sum();
+        for s in spent {
+            let share = 100.0 * s.seconds / all;
+            put(&format!("{what}, {}", s.kernel), format!("{} calls", s.calls), [s.seconds; 3], share, SHARE);
+        }
+        Ok(())
+    };
+    decode(o, &model, 8, 16, None)?;
+    let spent = o.profile(&mut || decode(o, &model, 8, 16, None).map(drop).map_err(unexpected))?;
+    show("decode B=8", spent)?;
+    let examples = (0..2).map(|i| whole(tokens(&model.config, 129, i))).collect();
+    let source = Fixed(examples);
+    let mut objective = supervised(&source);
+    let mut state = state(o, model, OptimConfig::default())?;
+    objective.step(o, &mut state, 0, 100)?;
+    let spent = o.profile(&mut || objective.step(o, &mut state, 0, 100).map(drop).map_err(|e| unexpected(e.into())))?;
+    show("training 2x128", spent)?;
+    Ok(state.model)
+}
+
+/// Below the door only its own errors pass.
+fn unexpected(e: Box<dyn Error>) -> OpError {
+    match e.downcast() {
+        Ok(e) => *e,
+        Err(e) => OpError::Unsupported(e.to_string()),
+    }
+}
+
+fn whole(tokens: Vec<u32>) -> Example {
+    Example { targets: (1..tokens.len()).collect(), tokens }
+}
+
+fn supervised(source: &Fixed) -> Sft<'_, Fixed> {
+    Sft { source, micro: MicroBatch { max_tokens: 4096, recompute: Recompute::None }, weighting: Weighting::Token }
 }
 
 fn tokens(c: &ModelConfig, n: usize, seed: usize) -> Vec<u32> {
@@ -147,15 +198,8 @@ impl ExampleSource for Fixed {
 
 /// Forward, backward and AdamW on `b` sequences of 128 tokens; gives the model back.
 fn train_step<O: Ops>(o: &O, model: Qwen2<O>, b: usize, a: &Args) -> Result<([f64; 3], Qwen2<O>), Box<dyn Error>> {
-    let examples = (0..b)
-        .map(|i| {
-            let tokens = tokens(&model.config, 129, i);
-            Example { targets: (1..tokens.len()).collect(), tokens }
-        })
-        .collect();
-    let source = Fixed(examples);
-    let micro = MicroBatch { max_tokens: 4096, recompute: Recompute::None };
-    let mut objective = Sft { source: &source, micro, weighting: Weighting::Token };
+    let source = Fixed((0..b).map(|i| whole(tokens(&model.config, 129, i))).collect());
+    let mut objective = supervised(&source);
     let mut state = state(o, model, OptimConfig::default())?;
     let t = time(a.repeat, || {
         objective.step(o, &mut state, 0, 100)?;

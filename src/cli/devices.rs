@@ -265,6 +265,7 @@ mod tests {
     fn caps(software: bool, subgroup: u32, binding: u64) -> Caps {
         Caps {
             cooperative: 0,
+            timestamps: false,
             software,
             subgroup_min: subgroup,
             subgroup_max: subgroup,

@@ -12,6 +12,8 @@ pub(super) const COOPERATIVE: Features = Features::EXPERIMENTAL_COOPERATIVE_MATR
 pub struct GpuOptions {
     /// Do without subgroup operations.
     pub disable_subgroups: bool,
+    /// Do without timestamps, which profiles need.
+    pub disable_timestamps: bool,
     /// Use matrix units where the device has them: products in f16 whose bits depend on the number of rows.
     pub fast: bool,
     /// Bind at most this many bytes at once.
@@ -48,6 +50,8 @@ pub struct Caps {
     /// Size of the products of matrix units, where they are there and asked for, else 0: see
     /// [`Needs::Cooperative`](crate::kernels::Needs).
     pub cooperative: u32,
+    /// The device can say when a pass began and ended.
+    pub timestamps: bool,
     /// Largest storage binding in bytes, a multiple of 256.
     pub max_binding: u64,
     pub max_buffer: u64,
@@ -89,6 +93,7 @@ impl Caps {
             subgroup_min: if subgroups { adapter.info.subgroup_min_size } else { 0 },
             subgroup_max: if subgroups { adapter.info.subgroup_max_size } else { 0 },
             cooperative,
+            timestamps: adapter.features.contains(Features::TIMESTAMP_QUERY) && !options.disable_timestamps,
             max_binding: binding / Self::ALIGN * Self::ALIGN,
             max_buffer: cap(adapter.limits.max_buffer_size, poor.max_buffer_size),
             flop_rate,
@@ -100,7 +105,8 @@ impl Caps {
     pub(crate) fn features(&self) -> Features {
         let subgroups = if self.subgroup_min > 0 { Features::SUBGROUP } else { Features::empty() };
         let matrices = if self.cooperative > 0 { COOPERATIVE } else { Features::empty() };
-        Features::IMMEDIATES | subgroups | matrices
+        let timestamps = if self.timestamps { Features::TIMESTAMP_QUERY } else { Features::empty() };
+        Features::IMMEDIATES | subgroups | matrices | timestamps
     }
 
     /// Limits to request: WebGPU's defaults, raised only where the kernels can use more.

@@ -157,7 +157,10 @@ impl Gpu {
     }
 
     /// Parts of buffers (first byte, bytes), one after the other; at most a slice in all.
-    fn transfer<'a>(&self, parts: impl IntoIterator<Item = (&'a wgpu::Buffer, u64, u64)>) -> Result<Vec<u8>> {
+    pub(super) fn transfer<'a>(
+        &self,
+        parts: impl IntoIterator<Item = (&'a wgpu::Buffer, u64, u64)>,
+    ) -> Result<Vec<u8>> {
         let parts: Vec<_> = parts.into_iter().filter(|(.., n)| *n > 0).collect();
         let n = parts.iter().map(|(.., n)| n).sum();
         if n == 0 {

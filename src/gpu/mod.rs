@@ -14,6 +14,7 @@ mod memory;
 pub mod meter;
 mod ops;
 mod pool;
+mod profile;
 mod submit;
 mod tensor;
 #[cfg(test)]

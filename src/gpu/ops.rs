@@ -3,7 +3,7 @@
 use super::{Gpu, GpuIndex, GpuTensor};
 use crate::kernels::{attention, copy, embed, head, matmul, norm, optim, reduce, rope, rows, sample, swiglu};
 use crate::ops::{
-    AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, Result, Sampling, ScatterPlan, apart,
+    AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, Result, Sampling, ScatterPlan, Spent, apart,
 };
 
 impl Ops for Gpu {
@@ -21,6 +21,10 @@ impl Ops for Gpu {
     fn memory(&self) -> Option<DeviceMemory> {
         let caps = self.caps();
         Some(DeviceMemory { max_binding: caps.max_binding, max_buffer: caps.max_buffer, peak: self.peak_bytes() })
+    }
+
+    fn profile(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Vec<Spent>>> {
+        Gpu::profile(self, work)
     }
 
     fn new_peak(&self) {

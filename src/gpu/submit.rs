@@ -3,6 +3,7 @@
 use super::budget::{Budget, MAX_SECONDS, Submitted};
 use super::caps::Caps;
 use super::pool::Pool;
+use super::profile::Clock;
 use super::tensor::Bind;
 use super::{Gpu, lock};
 use crate::kernels::Variant;
@@ -60,9 +61,11 @@ struct Pipeline {
 pub(crate) struct Recorder {
     // The pass borrows from the encoder and must end first.
     pass: Option<wgpu::ComputePass<'static>>,
-    encoder: Option<wgpu::CommandEncoder>,
+    pub(super) encoder: Option<wgpu::CommandEncoder>,
     pipelines: HashMap<&'static str, Vec<(PipelineKey, Pipeline)>>,
     budget: Budget,
+    /// There while the device is profiled.
+    pub(super) clock: Option<Clock>,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
 }
 
@@ -73,6 +76,7 @@ impl Recorder {
             encoder: None,
             pipelines: HashMap::new(),
             budget: Budget::new(caps),
+            clock: None,
             in_flight: VecDeque::new(),
         }
     }
@@ -83,8 +87,13 @@ impl Recorder {
         self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
     }
 
-    fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
+    /// The open pass; under a clock a new one for every dispatch.
+    fn pass(&mut self, device: &wgpu::Device, name: &'static str) -> &mut wgpu::ComputePass<'static> {
         let encoder = self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
+        if let Some(clock) = &mut self.clock {
+            self.pass = None;
+            return self.pass.insert(clock.pass(encoder, name));
+        }
         self.pass.get_or_insert_with(|| encoder.begin_compute_pass(&Default::default()).forget_lifetime())
     }
 
@@ -114,6 +123,9 @@ impl Gpu {
             return Ok(());
         }
         self.check_dispatch(d)?;
+        if lock(&self.recorder).clock.as_ref().is_some_and(Clock::full) {
+            self.look_at_clock()?;
+        }
         let mut recorder = lock(&self.recorder);
         let pipeline = self.pipeline(&mut recorder, d);
         self.watch.enter(d.variant.name);
@@ -137,7 +149,7 @@ impl Gpu {
         if recorder.budget.leaves_no_room_for(seconds) {
             recorder.flush(&self.device, &self.queue, &self.pool);
         }
-        let pass = recorder.pass(&self.device);
+        let pass = recorder.pass(&self.device, d.variant.name);
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
         if !d.params.is_empty() {

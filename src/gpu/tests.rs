@@ -175,3 +175,30 @@ fn windows_cover_all_rows_at_aligned_offsets() {
     assert!(gpu.row_windows("test", 3, &[5 << 20], usize::MAX).err().unwrap().to_string().contains("do not fit"));
     assert_eq!(gpu.byte_windows((9 << 20) + 4, 1).count(), 3);
 }
+
+#[test]
+fn a_profile_counts_every_dispatch_and_changes_no_bit() {
+    let gpu = device();
+    let x = gpu.upload(64, 64, &vec![0.5; 4096]).unwrap();
+    let plain = gpu.read(&Ops::matmul_nt(&gpu, &x, &x, None).unwrap()).unwrap();
+    let mut seen = Vec::new();
+    // More than a set of timestamps holds.
+    let spent = gpu.profile(&mut || {
+        for _ in 0..3000 {
+            let mut y = gpu.alloc_f32(1, 4)?;
+            copy::fill(&gpu, &mut y, 1.0)?;
+        }
+        seen = gpu.read(&Ops::matmul_nt(&gpu, &x, &x, None)?)?;
+        Ok(())
+    });
+    let spent = spent.unwrap().expect("lavapipe has timestamps");
+    assert_eq!(seen, plain);
+    let calls = |name: &str| spent.iter().filter(|s| s.kernel.starts_with(name)).map(|s| s.calls).sum::<u64>();
+    assert_eq!((calls("fill"), calls("matmul_nt"), spent.len()), (3000, 1, 2));
+    assert!(spent.iter().all(|s| s.seconds > 0.0) && spent[0].seconds >= spent[1].seconds);
+    // Afterwards there is no clock, and without timestamps there never is.
+    assert_eq!(gpu.read(&Ops::matmul_nt(&gpu, &x, &x, None).unwrap()).unwrap(), plain);
+    let adapters = list_adapters();
+    let without = GpuOptions { disable_timestamps: true, ..GpuOptions::default() };
+    assert_eq!(Gpu::open(&adapters[0], &without).unwrap().profile(&mut || Ok(())).unwrap(), None);
+}

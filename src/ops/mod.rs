@@ -129,6 +129,14 @@ pub struct Ceiling {
     pub unit: &'static str,
 }
 
+/// Time of a device in one kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spent {
+    pub kernel: &'static str,
+    pub calls: u64,
+    pub seconds: f64,
+}
+
 /// Memory of a device, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceMemory {
@@ -159,6 +167,11 @@ pub trait Ops: Sync {
     /// What the device does at best, measured now; empty where that has no meaning.
     fn ceilings(&self) -> Result<Vec<Ceiling>> {
         Ok(Vec::new())
+    }
+
+    /// Runs `work` and returns the device's own time by kernel, longest first; `None` where it cannot say.
+    fn profile(&self, work: &mut dyn FnMut() -> Result<()>) -> Result<Option<Vec<Spent>>> {
+        work().map(|()| None)
     }
 
     /// Independent strands of work that pay on this device when its operations are of about `flops` floating-point operations
