@@ -9,6 +9,8 @@ pub mod cue;
 pub mod error;
 pub mod frugality;
 pub mod mt19937;
+pub mod profile;
+mod reading;
 pub mod request;
 pub mod split;
 pub mod statement;
@@ -18,6 +20,7 @@ pub use attractor::{
 };
 pub use cue::{Condition, Cue, CueSet};
 pub use error::DomainError;
+pub use profile::Profile;
 pub use split::{Partition, Split};
 
 /// One turn of a conversation.
