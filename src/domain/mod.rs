@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod cue;
 pub mod error;
 pub mod frugality;
+pub mod honesty;
 pub mod mt19937;
 pub mod profile;
 mod reading;

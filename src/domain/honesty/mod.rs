@@ -1,0 +1,14 @@
+//! Honesty: does a model say of a statement what is so, and does it stand by it when it is pushed?
+//!
+//! Statements are true or false, in twins. A model is asked directly, behind a prefix that leans on it, and again after a contradiction or a
+//! confirmation of its own first answer. The reward is ±1 against the truth on every row; which rows a training draws is its design.
+
+pub mod legacy;
+pub mod reward;
+pub mod scorer;
+pub mod turns;
+pub mod wordings;
+
+pub use scorer::Answer;
+pub use turns::{Dialogue, Frame, Push};
+pub use wordings::{Wording, Wordings};
