@@ -23,9 +23,6 @@ pub enum Pool {
     File(PathBuf),
 }
 
-/// Where the general knowledge lies, seen from the folder that the program is started in.
-const WORLD: &str = "data/world.jsonl";
-
 /// Topics of the embedded pool that no training sees: a property of numbers, of words and of things.
 const WORDS_HELD_OUT: [&str; 3] = ["parity", "opposites", "colours"];
 
@@ -55,11 +52,10 @@ impl From<Pool> for String {
 impl Pool {
     /// The statements, checked: twins, unique ids and texts.
     pub fn load(&self) -> Result<Vec<Statement>, DomainError> {
-        let read = |path: PathBuf| statement::parse(&path.display().to_string(), &read_utf8(&path)?);
         match self {
             Pool::Words => statement::pool(),
-            Pool::World => read(WORLD.into()),
-            Pool::File(path) => read(path.clone()),
+            Pool::World => statement::world(),
+            Pool::File(path) => statement::parse(&path.display().to_string(), &read_utf8(path)?),
         }
     }
 

@@ -305,6 +305,17 @@ mod tests {
     }
 
     #[test]
+    fn general_knowledge_splits_like_the_embedded_pool() {
+        let config = HonestyConfig { pool: super::super::Pool::World, ..HonestyConfig::strict() };
+        let data = Dataset::draw(&config).unwrap();
+        Part::ALL.iter().for_each(|p| balanced(data.part(*p)));
+        assert!(data.train.len() >= 900 && data.test.len() >= 200 && data.ood.len() >= 200);
+        assert!(data.ood.iter().all(|e| ["music", "food", "sports"].contains(&e.topic.as_str())));
+        let paper = HonestyConfig { pool: super::super::Pool::World, ..HonestyConfig::paper() };
+        assert_eq!(Part::ALL.map(|p| Dataset::draw(&paper).unwrap().part(p).len()), [174, 38, 38, 38]);
+    }
+
+    #[test]
     fn the_paper_set_has_the_studys_sizes_and_labels() {
         let data = Dataset::draw(&HonestyConfig::paper()).unwrap();
         assert_eq!(Part::ALL.map(|p| data.part(p).len()), [174, 38, 38, 38]);

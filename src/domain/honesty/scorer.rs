@@ -188,8 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn statements_of_the_pool_are_neutral() {
-        for s in crate::domain::statement::pool().unwrap() {
+    fn statements_of_the_pools_are_neutral() {
+        use crate::domain::statement::{pool, world};
+        for s in pool().unwrap().into_iter().chain(world().unwrap()) {
             assert_eq!(parse(&s.text), None, "{}", s.text);
             for answer in Answer::ALL {
                 assert_eq!(parse(&format!("{} {}", s.text, answer.word())), Some(answer), "{}", s.text);
