@@ -31,6 +31,33 @@ pub enum DomainError {
     )]
     TooFew { family: String, split: String, wanted: usize, available: usize },
 
+    #[error("{part}: {wanted} statements wanted, but the pool gives only {available}; add statements or ask for fewer")]
+    TooFewStatements { part: String, wanted: usize, available: usize },
+
+    #[error("the statement {text:?} occurs in both {left} and {right}; make the files anew (probity data honesty)")]
+    SharedStatement { left: String, right: String, text: String },
+
+    #[error(
+        "{id:?} in {left} has its twin {twin:?} in {right}; twins must stand in one file (probity data honesty makes such files)"
+    )]
+    TwinsApart { id: String, twin: String, left: String, right: String },
+
+    #[error("topic {topic:?} occurs in {part} and in ood; held-out topics must occur nowhere else")]
+    HeldOutTopic { topic: String, part: String },
+
+    #[error(
+        "{missing} of {total} items have no first answer under their id, for example {example:?}; two-turn rows rest on the model's \
+         own answers: ask every item of the segment first"
+    )]
+    MissingFirstAnswers { missing: usize, total: usize, example: String },
+
+    #[error(
+        "too few {kind} first answers for balanced two-turn rows: {wanted} each to true and to false statements wanted; found right \
+         {right:?} and wrong {wrong:?} (to true, to false statements) in {snapshots} snapshot(s); sample more first answers at T > 0 \
+         or lower min_cell"
+    )]
+    TooFewFirstAnswers { kind: String, wanted: usize, right: [usize; 2], wrong: [usize; 2], snapshots: usize },
+
     #[error("configuration: {0}")]
     Config(String),
 }

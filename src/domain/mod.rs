@@ -8,7 +8,10 @@ pub mod corpus;
 pub mod cue;
 pub mod error;
 pub mod frugality;
+pub mod honesty;
 pub mod mt19937;
+pub mod profile;
+mod reading;
 pub mod request;
 pub mod split;
 pub mod statement;
@@ -18,6 +21,7 @@ pub use attractor::{
 };
 pub use cue::{Condition, Cue, CueSet};
 pub use error::DomainError;
+pub use profile::Profile;
 pub use split::{Partition, Split};
 
 /// One turn of a conversation.

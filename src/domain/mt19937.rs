@@ -31,6 +31,17 @@ impl Mt19937 {
         Self { state, index: N }
     }
 
+    /// `torch.randperm(n)` on the CPU after `torch.manual_seed(seed)`: the study's trainers drew their prompts in this order.
+    pub fn randperm(seed: u32, n: usize) -> Vec<usize> {
+        let mut rng = Self::init_genrand(seed);
+        let mut order: Vec<usize> = (0..n).collect();
+        for i in 0..n.saturating_sub(1) {
+            let j = i + rng.next_u32() as usize % (n - i);
+            order.swap(i, j);
+        }
+        order
+    }
+
     /// Seeding from a key of 32-bit words; an empty key counts as `[0]`.
     pub fn init_by_array(key: &[u32]) -> Self {
         let key = if key.is_empty() { &[0u32][..] } else { key };
@@ -168,14 +179,12 @@ mod tests {
 
     #[test]
     fn torch_permutation_from_linear_seeding() {
-        // torch.randperm(10, seed 42) on the CPU: swap r[i] with r[i + u32 mod (n - i)].
-        let mut rng = Mt19937::init_genrand(42);
-        let mut r: Vec<usize> = (0..10).collect();
-        for i in 0..9 {
-            let j = i + rng.next_u32() as usize % (10 - i);
-            r.swap(i, j);
-        }
-        assert_eq!(r, [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]);
+        assert_eq!(Mt19937::randperm(42, 10), [2, 6, 1, 8, 4, 5, 0, 9, 3, 7]);
+        assert_eq!(Mt19937::randperm(0, 10), [4, 1, 7, 5, 3, 9, 0, 8, 6, 2]);
+        assert_eq!(Mt19937::randperm(42, 98)[..5], [78, 88, 30, 17, 58]);
+        assert_eq!(Mt19937::randperm(42, 174)[..5], [60, 33, 170, 169, 130]);
+        assert_eq!(Mt19937::randperm(7, 348)[..5], [87, 309, 75, 299, 143]);
+        assert!(Mt19937::randperm(7, 0).is_empty());
     }
 
     #[test]

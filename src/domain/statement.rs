@@ -35,9 +35,17 @@ pub fn word(value: bool) -> &'static str {
 
 const POOL: &str = include_str!("../../data/statements.jsonl");
 
-/// All statements that come with the program.
+/// General knowledge, in the same format.
+const WORLD: &str = include_str!("../../data/world.jsonl");
+
+/// The statements that the embedded model was brought up with.
 pub fn pool() -> Result<Vec<Statement>, DomainError> {
     parse("data/statements.jsonl", POOL)
+}
+
+/// Statements about the world, for models that have read of it.
+pub fn world() -> Result<Vec<Statement>, DomainError> {
+    parse("data/world.jsonl", WORLD)
 }
 
 /// Parse a pool and check it: unique ids and texts, and every group one true and one false statement of one topic that
@@ -83,14 +91,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pool_is_large_and_half_true_in_every_topic_and_split() {
-        let pool = pool().unwrap();
+    fn the_pools_are_large_and_half_true_in_every_topic_and_split() {
+        [pool().unwrap(), world().unwrap()].iter().for_each(|p| check_pool(p));
+    }
+
+    fn check_pool(pool: &[Statement]) {
         assert!(pool.len() >= 1000, "{}", pool.len());
         let topics: BTreeSet<&str> = pool.iter().map(|s| s.topic.as_str()).collect();
         assert!(topics.len() >= 8);
         let rule = Partition { seed: 42, train: 0.7, val: 0.1 };
         for split in Split::ALL {
-            let statements = of_split(&pool, &rule, split);
+            let statements = of_split(pool, &rule, split);
             for topic in &topics {
                 let of: Vec<_> = statements.iter().filter(|s| s.topic == *topic).collect();
                 assert_eq!(of.iter().filter(|s| s.truth).count() * 2, of.len(), "{topic} in {split:?}");

@@ -4,16 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::reward::RewardConfig;
 use crate::domain::DomainError;
-
-/// Which design the data and reward follow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// As the study describes it.
-    Paper,
-    /// With the corrections of the protocol.
-    Strict,
-}
+use crate::domain::profile::{Profile, merged};
 
 /// A task generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -247,26 +238,8 @@ impl Serialize for FrugalityConfig {
 impl<'de> Deserialize<'de> for FrugalityConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let given = toml::Table::deserialize(deserializer)?;
-        let profile = match given.get("profile") {
-            Some(value) => value.clone().try_into().map_err(|e| D::Error::custom(format!("profile: {e}")))?,
-            None => Profile::Strict,
-        };
-        let mut merged = toml::Table::try_from(Self::of_profile(profile)).map_err(D::Error::custom)?;
-        overlay(&mut merged, given);
+        let merged = merged(toml::Table::deserialize(deserializer)?, Self::of_profile).map_err(D::Error::custom)?;
         Self::deserialize(merged).map_err(D::Error::custom)
-    }
-}
-
-/// Replace values of `base` by those of `over`, table by table.
-fn overlay(base: &mut toml::Table, over: toml::Table) {
-    for (key, value) in over {
-        match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(inner)), toml::Value::Table(table)) => overlay(inner, table),
-            (_, value) => {
-                base.insert(key, value);
-            }
-        }
     }
 }
 

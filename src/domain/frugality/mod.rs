@@ -11,7 +11,8 @@ pub mod scorer;
 mod sequence;
 pub mod strict;
 
-pub use config::{Family, FrugalityConfig, Profile, Range, Ranges, SequenceKind};
+pub use crate::domain::profile::Profile;
+pub use config::{Family, FrugalityConfig, Range, Ranges, SequenceKind};
 pub use dataset::Task;
 pub use reward::{ComputeTerm, RewardConfig};
 

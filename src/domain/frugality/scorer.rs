@@ -14,6 +14,8 @@
 //! nothing before or after an answer: all rules look at values and their direct neighbours only. Numbers compare as numbers
 //! (4.0 equals 4).
 
+use crate::domain::reading::{CLOSING, OPENING, Value, clean, is_word, last_marker, word_is, words};
+
 /// What kind of answer a task wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerKind {
@@ -27,13 +29,6 @@ impl AnswerKind {
     pub fn of(truth: &str) -> Self {
         if ["yes", "no"].iter().any(|w| truth.trim().eq_ignore_ascii_case(w)) { Self::Verdict } else { Self::Number }
     }
-}
-
-/// A value in the text: its normalised form and where it stands.
-struct Value {
-    text: String,
-    from: usize,
-    to: usize,
 }
 
 /// The answer in normal form (`-3.5`, `1024`, `yes`), or `None` where the text holds no unmistakable one.
@@ -69,25 +64,6 @@ pub fn task_reward(answer: &str, truth: &str, kind: AnswerKind, near_miss: f64) 
         (AnswerKind::Number, Ok(x), Ok(y)) if (x - y).abs() <= 1.0 => near_miss,
         _ => 0.0,
     }
-}
-
-/// Characters with emphasis (`**`, `__`, backticks, dollar signs) as spaces.
-fn clean(text: &str) -> Vec<char> {
-    let mut chars: Vec<char> = text.chars().collect();
-    for i in 0..chars.len() {
-        let pair = matches!(chars[i], '*' | '_') && chars.get(i + 1) == Some(&chars[i]);
-        if pair {
-            chars[i] = ' ';
-            chars[i + 1] = ' ';
-        } else if matches!(chars[i], '`' | '$') {
-            chars[i] = ' ';
-        }
-    }
-    chars
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '\''
 }
 
 fn is_minus(c: char) -> bool {
@@ -153,38 +129,6 @@ fn normal_number(negative: bool, digits: &str, fraction: &str) -> String {
     if negative && text != "0" { format!("-{text}") } else { text }
 }
 
-/// Whole words, with their positions; a hyphen between letters belongs to the word ("no-one" is not "no").
-fn words(chars: &[char]) -> Vec<(usize, usize)> {
-    let (mut found, mut i) = (Vec::new(), 0);
-    while i < chars.len() {
-        if !is_word(chars[i]) {
-            i += 1;
-            continue;
-        }
-        let from = i;
-        while i < chars.len()
-            && (is_word(chars[i]) || (chars[i] == '-' && chars.get(i + 1).is_some_and(|&c| is_word(c))))
-        {
-            i += 1;
-        }
-        // Quotation marks around a word are not part of it.
-        let (mut a, mut b) = (from, i);
-        while a < b && chars[a] == '\'' {
-            a += 1;
-        }
-        while a < b && chars[b - 1] == '\'' {
-            b -= 1;
-        }
-        found.push((a, b));
-    }
-    found
-}
-
-fn word_is(chars: &[char], span: (usize, usize), word: &str) -> bool {
-    span.1 - span.0 == word.len()
-        && chars[span.0..span.1].iter().zip(word.chars()).all(|(a, b)| a.eq_ignore_ascii_case(&b))
-}
-
 fn verdict_values(chars: &[char]) -> Vec<Value> {
     let value = |span: (usize, usize)| {
         ["yes", "no"].iter().find(|w| word_is(chars, span, w)).map(|w| Value {
@@ -194,38 +138,6 @@ fn verdict_values(chars: &[char]) -> Vec<Value> {
         })
     };
     words(chars).into_iter().filter_map(value).collect()
-}
-
-/// The first index at or after `i` that is neither white space nor one of `also`.
-fn skip(chars: &[char], i: usize, also: &[char]) -> usize {
-    let rest = chars.get(i..).unwrap_or_default();
-    i + rest.iter().take_while(|c| c.is_whitespace() || also.contains(c)).count()
-}
-
-const OPENING: [char; 6] = ['"', '\'', '(', '[', '{', '“'];
-const CLOSING: [char; 6] = ['"', '\'', ')', ']', '}', '”'];
-
-/// Index of the value after the last marker that has one.
-fn last_marker(chars: &[char], values: &[Value]) -> Option<usize> {
-    let words = words(chars);
-    words.iter().enumerate().rev().filter(|(_, span)| word_is(chars, **span, "answer")).find_map(|(w, span)| {
-        let (mut at, mut connected, mut next) = (span.1, false, w + 1);
-        loop {
-            at = skip(chars, at, &OPENING);
-            if matches!(chars.get(at), Some(':' | '=')) {
-                at += 1;
-            } else if let Some(&word) =
-                words.get(next).filter(|s| s.0 == at && (word_is(chars, **s, "is") || word_is(chars, **s, "equals")))
-            {
-                at = word.1;
-                next += 1;
-            } else {
-                break;
-            }
-            connected = true;
-        }
-        values.iter().position(|v| connected && v.from == at)
-    })
 }
 
 /// How a value is tied to the next one.

@@ -1,32 +1,13 @@
-//! `probity data`: write data sets as files, to look at them or to use them elsewhere.
+//! `probity data frugality`: the task files.
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Args;
 use serde::Serialize;
 
+use super::{DataError, ProfileArg, as_json, folder, table_of};
+use crate::domain::Split;
 use crate::domain::frugality::{self, Family, FrugalityConfig, Profile, Task, dataset, paper, strict};
-use crate::domain::{DomainError, Split};
-
-#[derive(Debug, Args)]
-pub struct DataArgs {
-    #[command(subcommand)]
-    pub command: DataCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DataCommand {
-    /// Frugality tasks: train.json, val.json and test.json in the study's format
-    Frugality(FrugalityArgs),
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ProfileArg {
-    /// As the study describes it: its published files, bit for bit at seed 42
-    Paper,
-    /// Disjoint splits, held-out families, at least 1000 distinct prompts a family
-    Strict,
-}
 
 #[derive(Debug, Args)]
 pub struct FrugalityArgs {
@@ -47,23 +28,6 @@ pub struct FrugalityArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum DataError {
-    #[error(transparent)]
-    Domain(#[from] DomainError),
-    #[error("{path}: {detail}", path = path.display())]
-    Config { path: PathBuf, detail: String },
-    #[error("cannot make the folder {path}: {source}", path = path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
-}
-
-/// Run the command; the returned text is what to print.
-pub fn run(args: &DataArgs) -> Result<String, DataError> {
-    match &args.command {
-        DataCommand::Frugality(args) => write_frugality(args),
-    }
 }
 
 /// One family in one split.
@@ -89,7 +53,7 @@ struct Summary {
     space: Vec<strict::FamilyCount>,
 }
 
-fn write_frugality(args: &FrugalityArgs) -> Result<String, DataError> {
+pub fn write(args: &FrugalityArgs) -> Result<String, DataError> {
     let mut config = frugality_config(args)?;
     config.seed = args.seed.unwrap_or(config.seed);
     config.check()?;
@@ -97,7 +61,7 @@ fn write_frugality(args: &FrugalityArgs) -> Result<String, DataError> {
         Profile::Paper => (frugality::generate(&config)?, Vec::new()),
         Profile::Strict => strict::dataset(&config)?,
     };
-    std::fs::create_dir_all(&args.out).map_err(|source| DataError::Folder { path: args.out.clone(), source })?;
+    folder(&args.out)?;
     dataset::write_dir(&args.out, "", &splits)?;
     if args.trivial {
         dataset::write_dir(&args.out, "trivial_", &paper::trivial(config.seed, &config.ranges)?)?;
@@ -111,27 +75,17 @@ fn write_frugality(args: &FrugalityArgs) -> Result<String, DataError> {
         space,
     };
     if args.json {
-        return serde_json::to_string_pretty(&summary)
-            .map_err(|e| DomainError::Malformed { origin: "summary".into(), detail: e.to_string() }.into());
+        return as_json(&summary);
     }
     Ok(table(&summary))
 }
 
 fn frugality_config(args: &FrugalityArgs) -> Result<FrugalityConfig, DataError> {
-    let profile = match args.profile {
-        ProfileArg::Paper => Profile::Paper,
-        ProfileArg::Strict => Profile::Strict,
-    };
-    let Some(path) = &args.config else { return Ok(FrugalityConfig::of_profile(profile)) };
-    let fail = |detail: String| DataError::Config { path: path.clone(), detail };
-    let text = std::fs::read_to_string(path).map_err(|e| fail(format!("cannot be read: {e}")))?;
-    let mut document: toml::Table = toml::from_str(&text).map_err(|e| fail(e.to_string()))?;
-    let table = document.remove("frugality").ok_or_else(|| fail("has no [frugality] table".into()))?;
-    let config: FrugalityConfig = table.try_into().map_err(|e| fail(format!("[frugality]: {e}")))?;
-    if config.profile != profile {
-        return Err(fail("its profile and --profile differ; give the same one".into()));
+    let profile = args.profile.into();
+    match &args.config {
+        None => Ok(FrugalityConfig::of_profile(profile)),
+        Some(path) => table_of(path, "frugality", profile, |c: &FrugalityConfig| c.profile),
     }
-    Ok(config)
 }
 
 fn counts(splits: &[Vec<Task>; 3]) -> Vec<Count> {
@@ -182,20 +136,8 @@ fn table(summary: &Summary) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
+    use super::super::tests::data;
     use super::*;
-
-    #[derive(Parser)]
-    struct Cli {
-        #[command(flatten)]
-        data: DataArgs,
-    }
-
-    fn data(args: &[&str]) -> Result<String, DataError> {
-        let cli = Cli::try_parse_from(["data"].iter().chain(args)).unwrap();
-        run(&cli.data)
-    }
 
     #[test]
     fn writes_both_profiles_and_says_what_overlaps() {
