@@ -5,6 +5,7 @@
 
 mod attention;
 pub mod ceilings;
+mod few;
 mod gemm;
 mod head;
 mod norm;
@@ -23,6 +24,7 @@ use super::optim::Bf16State;
 use super::tensor::Values;
 use super::{Kernels, matmul, rope, rows, sample};
 use crate::ops::{AdamW, Sampling};
+use few::Few;
 use gemm::{Product, Side, Store};
 use optim::PIECE;
 
@@ -63,6 +65,9 @@ impl Kernels<f32> for Fast {
     }
 
     fn nt(&self, y: &mut [f32], x: &[f32], w: Values<f32>, bias: Option<&[f32]>, d: Dims) {
+        if (Few { x, w, bias, rows: d.m, cols: d.n, depth: d.k }).run(y) {
+            return;
+        }
         let left = Side::f32(x, d.k, 1);
         let right = Side { data: w, outer: d.k, inner: 1 };
         let store = bias.map_or(Store::Set, Store::Bias);
