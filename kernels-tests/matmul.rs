@@ -26,6 +26,11 @@ fn runnable(gpu: &Gpu, kernel: &'static Kernel) -> impl Iterator<Item = &'static
     kernel.variants.iter().filter(|v| select::fits(v, gpu.caps()))
 }
 
+/// Those that take so many rows.
+fn for_rows(gpu: &Gpu, kernel: &'static Kernel, rows: usize) -> impl Iterator<Item = &'static Variant> {
+    runnable(gpu, kernel).filter(move |v| v.max_rows > 1 || rows == 1)
+}
+
 /// Seeded weights on the device, and their values: bf16 ones are f32 cut to 16 bits.
 fn weights(gpu: &Gpu, seed: u64, n: usize, k: usize, dtype: Dtype) -> (GpuTensor, Vec<f32>) {
     let values = random(seed, n * k);
@@ -69,7 +74,7 @@ fn nt_matches_f64(gpu: &Gpu) {
             let (w, hw) = weights(gpu, 3, n, k, dtype);
             for bias in [None, Some(&bias)] {
                 let want = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, j| bias.map_or(0.0, |_| hb[j] as f64));
-                for v in runnable(gpu, matmul::NT) {
+                for v in for_rows(gpu, matmul::NT, m) {
                     let y = matmul::nt_by(gpu, v, &x, &w, bias).unwrap();
                     compare(&format!("{} {dtype:?} [{m}, {n}, {k}]", v.name), &gpu.read(&y).unwrap(), &want, BOUND);
                 }
@@ -104,7 +109,7 @@ fn three_are_the_three_products(gpu: &Gpu) {
                     })
                     .map(|(at, j)| apart[j][at].to_bits())
                     .collect();
-                for v in runnable(gpu, matmul::THREE) {
+                for v in for_rows(gpu, matmul::THREE, m) {
                     let y = matmul::three_by(gpu, Some(v), &x, parts).unwrap().expect("one dispatch");
                     assert_eq!(bits(&gpu.read(&y).unwrap()), want, "{} {dtype:?} [{m}, {n}, {k}] {with:?}", v.name);
                 }
@@ -126,7 +131,7 @@ fn gated_is_the_gate_of_two_products(gpu: &Gpu) {
             let up = product((m, n, k), (&hx, k, 1), (&hw1, 1, k), |_, _| 0.0);
             let want: Vec<f64> = gate.iter().zip(&up).map(|(g, u)| g / (1.0 + (-g).exp()) * u).collect();
             let apart = bits(&gpu.read(&apart::gated(gpu, &x, &w, &w1).unwrap()).unwrap());
-            for v in runnable(gpu, matmul::GATED) {
+            for v in for_rows(gpu, matmul::GATED, m) {
                 let y = matmul::gated_by(gpu, Some(v), &x, &w, &w1).unwrap().expect("one dispatch");
                 let y = gpu.read(&y).unwrap();
                 compare(&format!("{} {dtype:?} [{m}, {n}, {k}]", v.name), &y, &want, 2.0 * BOUND);
@@ -226,8 +231,8 @@ fn rows_do_not_depend_on_the_batch_or_the_variant() {
         for dtype in [Dtype::F32, Dtype::Bf16] {
             let (w, _) = weights(gpu, 12, n, k, dtype);
             let mut reference: Option<Vec<u32>> = None;
-            for v in runnable(gpu, matmul::NT) {
-                for m in [64, 33, 5, 3, 2, 1] {
+            for m in [64, 33, 5, 3, 2, 1] {
+                for v in for_rows(gpu, matmul::NT, m) {
                     let x = gpu.upload(m, k, &hx[..m * k]).unwrap();
                     let y = bits(&gpu.read(&matmul::nt_by(gpu, v, &x, &w, Some(&bias)).unwrap()).unwrap());
                     let reference = reference.get_or_insert_with(|| y.clone());
