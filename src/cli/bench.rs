@@ -36,6 +36,9 @@ pub struct Args {
     /// Prompts, completions of each and their length, of every GRPO step
     #[arg(long, value_delimiter = ',', default_value = "4x4x150,4x8x64,4x8x16", value_parser = grpo_shape)]
     pub(super) grpo: Vec<[usize; 3]>,
+    /// Sequences decoded together
+    #[arg(long, value_delimiter = ',', default_value = "1,8,32", value_parser = at_least_one)]
+    pub(super) batch: Vec<usize>,
     /// Timed repetitions; the median, smallest and largest are printed
     #[arg(long, default_value_t = 7)]
     pub(super) repeat: usize,
@@ -45,6 +48,10 @@ pub struct Args {
     /// Ratios to an earlier run's --json
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     compare: Option<PathBuf>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a number of at least 1".into())
 }
 
 fn grpo_shape(text: &str) -> Result<[usize; 3], String> {

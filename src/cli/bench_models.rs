@@ -87,7 +87,7 @@ pub(super) fn rows<O: Ops>(
         }
     }
     if wants("decode") {
-        for b in [1usize, 8, 32] {
+        for &b in &a.batch {
             fresh();
             let t = time(a.repeat.min(3), || decode(o, &model, b, 64, a.top_p).map(drop))?;
             put("decode", format!("B={b} 32+64"), t, (b * 64) as f64, "tok/s");
