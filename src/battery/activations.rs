@@ -98,9 +98,9 @@ impl<O: Ops> Lab<'_, O> {
     /// Activations of a model on items under the neutral prompt.
     pub fn activations_of(&self, model: &Qwen2<O>, items: &[Item], arm: Arm) -> Result<Activations> {
         let speech = Speech { chat: &self.chat };
-        let system = arm.asking().system(&self.domain, neutral(&self.domain));
+        let system = arm.asking().system(&*self.domain, neutral(&*self.domain));
         let prompts: Vec<Vec<u32>> =
-            items.iter().map(|i| Ok(speech.prompt(system.as_deref(), &i.prompt)?.1)).collect::<Result<_>>()?;
+            items.iter().map(|i| Ok(speech.prompt(system.as_deref(), i)?.1)).collect::<Result<_>>()?;
         let (layers, hidden) = (model.config.num_hidden_layers, model.config.hidden_size);
         let mut out = Activations { items: items.len(), hidden, layers: vec![Vec::new(); layers], first: 0 };
         let mut at = 0;

@@ -8,11 +8,12 @@ use super::error::Result;
 use super::folder::{read_json, write_json};
 use super::lab::Lab;
 use super::record::Health;
-use crate::domain::{Domain, RewardKind};
+use super::segments::{Drawing, Draws, Wanted, told};
+use crate::domain::{Condition, Domain, RewardKind};
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 use crate::train::accumulate::MicroBatch;
-use crate::train::grpo::{Grpo, GrpoConfig};
+use crate::train::grpo::GrpoConfig;
 use crate::train::optim::{OptimConfig, Optimizer};
 use crate::train::run::{Ended, Objective, RunConfig, State, run as train};
 use crate::train::sft::{Sft, Weighting};
@@ -41,9 +42,9 @@ impl<O: Ops> Lab<'_, O> {
         };
         let c = self.config;
         let (ended, model) = match arm.reward() {
-            Some(kind) => self.reinforce(&label, &self.domain, kind, GrpoConfig { seed, ..c.grpo.clone() }, &dir)?,
+            Some(kind) => self.reinforce(&label, &*self.domain, kind, GrpoConfig { seed, ..c.grpo.clone() }, &dir)?,
             None => {
-                let source = Demonstrations::new(&self.domain, &self.chat, false, c.sft.examples, seed)?;
+                let source = Demonstrations::new(&*self.domain, &self.chat, false, c.sft.examples, seed)?;
                 let optim = OptimConfig { learning_rate: c.sft.learning_rate, seed, ..c.optim.clone() };
                 let run = RunConfig { max_steps: c.sft.max_steps, zero_std_limit: 1.0, ..c.run.clone() };
                 let model = self.to_train(None, Arm::Base, seed)?;
@@ -67,7 +68,11 @@ impl<O: Ops> Lab<'_, O> {
         dir: &Path,
     ) -> Result<(Ended, Qwen2<O>)> {
         let c = self.config;
-        let env = TaskEnvironment::new(domain, &self.chat, kind)?;
+        let paid = [(Condition::Neutral, kind)];
+        let draws = match self.segments(Wanted::of_arm(kind), &paid, &config, label, dir) {
+            Some(draws) => draws,
+            None => Draws::Fixed(TaskEnvironment::new(domain, &self.chat, kind)?),
+        };
         // It starts from the base model: both anchors are the base.
         let anchor = match c.anchor {
             Anchor::None => None,
@@ -75,7 +80,7 @@ impl<O: Ops> Lab<'_, O> {
         };
         let optim = OptimConfig { seed: config.seed, ..c.optim.clone() };
         let model = self.to_train(anchor.as_ref(), Arm::Base, config.seed)?;
-        let mut objective = Grpo { config, env: &env, anchor: anchor.as_ref() };
+        let mut objective = Drawing { draws, config, anchor: anchor.as_ref() };
         self.train(label, &mut objective, model, optim, &c.run, Some(domain.max_reward(kind)), dir)
     }
 
@@ -109,12 +114,15 @@ impl<O: Ops> Lab<'_, O> {
                     out.push(known);
                     continue;
                 }
-                let ended: Ended = read_json(&self.arm_dir(arm, seed).join("ended.json"))?;
+                let dir = self.arm_dir(arm, seed);
+                let ended: Ended = read_json(&dir.join("ended.json"))?;
+                let every = self.domain.honesty().map(|h| h.config().curriculum.every);
+                let told = every.map_or(Ok(None), |every| told(&dir, every, self.config.run.max_steps))?;
                 out.push(Health {
                     name: format!("training of {}, seed {seed}", arm.name()),
                     ok: !matches!(ended, Ended::DeadGradient { .. }),
                     fatal: arm == Arm::Value,
-                    detail: describe(&ended),
+                    detail: std::iter::once(describe(&ended)).chain(told).collect::<Vec<_>>().join("; "),
                 });
             }
         }

@@ -1,12 +1,14 @@
-//! Probes of short against long answers along an attack, fitted anew and frozen before the first step: the study's, which pool
+//! Probes of short against long answers (true against false statements) along an attack, fitted anew and frozen before the first step: the study's, which pool
 //! families. No verdict rests on them.
 
 use super::error::Result;
 use super::phase::Trajectory;
 use super::record::Decoding;
+use super::test03_probing::class_value;
+use crate::domain::Readout;
 use crate::stats::{Features, LinearFit, StatsError, auroc, logistic, quantile, study_folds, study_probe};
 
-/// Probes of short against long greedy answers at one check.
+/// Probes at one check.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProbeAt {
     pub step: u64,
@@ -20,18 +22,18 @@ pub struct ProbeAt {
 const PROBE_C: f64 = 0.01;
 
 /// Probes along an attack: does the representation outlast the behaviour?
-pub fn probes(t: &Trajectory) -> Result<Vec<ProbeAt>> {
+pub fn probes(t: &Trajectory, readout: Readout) -> Result<Vec<ProbeAt>> {
     let mut out = Vec::new();
     let mut first: Option<Vec<(LinearFit, Vec<usize>)>> = None;
     for c in &t.checks {
         let Some(a) = &c.activations else { continue };
-        let tokens: Vec<f64> =
-            c.rows.iter().filter(|r| r.decoding == Decoding::Greedy).map(|r| f64::from(r.n_tokens)).collect();
-        if tokens.len() != a.items {
+        let greedy = c.rows.iter().filter(|r| r.decoding == Decoding::Greedy);
+        let values: Vec<f64> = greedy.map(|r| class_value(r, readout)).collect();
+        if values.len() != a.items {
             continue;
         }
-        let median = quantile(&tokens, 0.5)?;
-        let labels: Vec<bool> = tokens.iter().map(|t| *t <= median).collect();
+        let median = quantile(&values, 0.5)?;
+        let labels: Vec<bool> = values.iter().map(|v| *v <= median).collect();
         let of = |rows: &[usize]| Features::new(a.select(0, rows), a.hidden);
         let all: Vec<usize> = (0..a.items).collect();
         let refitted = study_probe(&of(&all)?, &labels, &[PROBE_C]).ok().and_then(|p| p.skill.mean.value());
@@ -114,7 +116,7 @@ mod tests {
             entropy: vec![],
             grad_norm: vec![],
         };
-        let course = probes(&t).unwrap();
+        let course = probes(&t, Readout::Tokens).unwrap();
         assert_eq!(course.iter().map(|p| p.step).collect::<Vec<_>>(), [0, 25, 50, 75, 100]);
         assert!(course[0].frozen.is_none());
         assert!(course[..3].iter().all(|p| p.refitted.unwrap() > 0.95), "{course:?}");
@@ -123,6 +125,6 @@ mod tests {
         // One length for all: undefined, never 0.5.
         let mut same = t;
         same.checks.iter_mut().flat_map(|c| &mut c.rows).for_each(|r| r.n_tokens = 9);
-        assert!(probes(&same).unwrap().iter().all(|p| p.refitted.is_none() && p.frozen.is_none()));
+        assert!(probes(&same, Readout::Tokens).unwrap().iter().all(|p| p.refitted.is_none() && p.frozen.is_none()));
     }
 }

@@ -2,6 +2,7 @@
 //! anything is trained; a reward that a degenerate policy would win is refused.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use super::config::{Arm, EvaluateConfig};
 use super::environment::{Speech, training_items};
@@ -11,8 +12,10 @@ use super::folder::{key_of, make_dir, read_json, write_json};
 use super::lab::{Lab, domain_of};
 use super::phase::{Phase, TRAIN_WORDINGS};
 use super::record::{Cell, Row, Table};
+use super::segments::Wanted;
 use super::{test04_counter, test05_anchors, test07_cue};
-use crate::domain::frugality::Frugality;
+use crate::domain::honesty::Honesty;
+use crate::domain::honesty::schedule::Draw;
 use crate::domain::{
     AttractorRow, Completion, Condition, Domain, Item, RewardKind, attractor_table, mixed_attractors, refuse_attractors,
 };
@@ -25,9 +28,12 @@ struct Drawn {
     name: String,
     /// Weight of the value term, where it is not the configuration's.
     alpha: Option<f64>,
+    /// Rows of a domain that draws them by segment.
+    wanted: Wanted,
     paid: Vec<(Condition, RewardKind)>,
-    /// Prompts that a training draws.
+    /// Prompts that a training draws, and in each step.
     draws: u64,
+    per_step: usize,
 }
 
 impl<O: Ops> Lab<'_, O> {
@@ -35,10 +41,12 @@ impl<O: Ops> Lab<'_, O> {
     fn drawn(&self) -> Vec<Drawn> {
         let mut all: Vec<Drawn> = Vec::new();
         let c = self.config;
-        let draws = c.run.max_steps * c.grpo.prompts_per_step as u64;
+        let per_step = c.grpo.prompts_per_step;
+        let draws = c.run.max_steps * per_step as u64;
         for arm in &c.arms {
             let Some(kind) = arm.reward().filter(|_| !self.wholly_given(*arm)) else { continue };
-            all.push(Drawn { name: arm.name().into(), alpha: None, paid: vec![(Condition::Neutral, kind)], draws });
+            let (wanted, paid) = (Wanted::of_arm(kind), vec![(Condition::Neutral, kind)]);
+            all.push(Drawn { name: arm.name().into(), alpha: None, wanted, paid, draws, per_step });
         }
         let mut phases: Vec<Phase> = Vec::new();
         let asked = |n: u32| self.config.tests.contains(&n);
@@ -57,12 +65,21 @@ impl<O: Ops> Lab<'_, O> {
             if !all.iter().any(|d| d.name == name) {
                 let p = self.phase_config(phase);
                 let draws = p.max_steps * p.prompts_per_step as u64;
-                all.push(Drawn { name: name.into(), alpha: None, paid: phase.paid(), draws });
+                let wanted = Wanted::of_phase(phase);
+                all.push(Drawn {
+                    name: name.into(),
+                    alpha: None,
+                    wanted,
+                    paid: phase.paid(),
+                    draws,
+                    per_step: p.prompts_per_step,
+                });
             }
         }
         for &alpha in self.config.sweep.iter().flat_map(|s| &s.alpha) {
             let paid = vec![(Condition::Neutral, RewardKind::Value)];
-            all.push(Drawn { name: format!("sweep-alpha-{alpha}"), alpha: Some(alpha), paid, draws });
+            let name = format!("sweep-alpha-{alpha}");
+            all.push(Drawn { name, alpha: Some(alpha), wanted: Wanted::Design, paid, draws, per_step });
         }
         all
     }
@@ -74,16 +91,17 @@ impl<O: Ops> Lab<'_, O> {
             let path = self.dir().join("attractors").join(format!("{}.json", drawn.name));
             let mut config = self.config.clone();
             config.frugality.reward.alpha = drawn.alpha.unwrap_or(config.frugality.reward.alpha);
-            let key = key_of(&(self.ground(), &drawn.name, &config.frugality.reward, &config.grpo))?;
+            let key = key_of(&(self.ground(), &drawn.name, config.paid(), &config.grpo))?;
             if let Some(cell) = self.folder.begin(&format!("attractors/{}", drawn.name), &key, path.exists())? {
                 let domain = domain_of(&config)?;
-                let items = self.drawn_items(&domain, &drawn);
-                let start = self.start_reward(&domain, &drawn, &items)?;
+                let items = self.drawn_items(&*domain, &drawn)?;
+                let start = self.start_reward(&*domain, &drawn, &items)?;
+                let items: Vec<&Item> = items.iter().collect();
                 let speech = Speech { chat: &self.chat };
                 let failed = RefCell::new(None);
                 let count = |t: &str| speech.count(t).map_err(|e| failed.replace(Some(e))).unwrap_or_default();
                 let by_cue: Vec<Vec<AttractorRow>> =
-                    drawn.paid.iter().map(|(_, kind)| attractor_table(&domain, *kind, &items, &count)).collect();
+                    drawn.paid.iter().map(|(_, kind)| attractor_table(&*domain, *kind, &items, &count)).collect();
                 if let Some(e) = failed.take() {
                     return Err(e);
                 }
@@ -103,7 +121,10 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// The training items that any seed of the run draws: each once, since a pass draws all before it repeats one.
-    fn drawn_items<'d>(&self, domain: &'d Frugality, drawn: &Drawn) -> Vec<&'d Item> {
+    fn drawn_items(&self, domain: &dyn Domain, drawn: &Drawn) -> Result<Vec<Item>> {
+        if let Some(honesty) = domain.honesty() {
+            return self.known_items(honesty, drawn);
+        }
         let items = training_items(domain);
         // An entry for every item and cue, in turn.
         let cues = drawn.paid.len().max(1);
@@ -114,12 +135,27 @@ impl<O: Ops> Lab<'_, O> {
                 seen[prompt_at(seed, entries, i) / cues] = true;
             }
         }
-        items.into_iter().zip(seen).filter(|(_, s)| *s).map(|(i, _)| i).collect()
+        Ok(items.into_iter().zip(seen).filter(|(_, s)| *s).map(|(i, _)| i.clone()).collect())
+    }
+
+    /// Rows of all segments of any seed as far as they do not rest on answers that nobody has given yet; segments check those.
+    fn known_items(&self, honesty: &Honesty, drawn: &Drawn) -> Result<Vec<Item>> {
+        let every = honesty.config().curriculum.every;
+        let (cues, per_step) = (drawn.paid.len().max(1) as u64, drawn.per_step as u64);
+        let (mut seen, mut rows) = (BTreeSet::new(), Vec::new());
+        for &seed in &self.config.seeds {
+            for segment in (0..drawn.draws / per_step.max(1)).step_by(every as usize) {
+                let all = drawn.wanted.known_rows(honesty, Draw { seed, segment })?;
+                let count = (every * per_step).div_ceil(cues) as usize;
+                rows.extend(all.first(count).iter().filter(|r| seen.insert(r.id.clone())).cloned());
+            }
+        }
+        Ok(honesty.items_of(&rows))
     }
 
     /// Expected reward of the base model on the first of these items: under each cue what that cue pays.
-    fn start_reward(&self, domain: &Frugality, drawn: &Drawn, items: &[&Item]) -> Result<f64> {
-        let items: Vec<Item> = items.iter().take(200).map(|i| (*i).clone()).collect();
+    fn start_reward(&self, domain: &dyn Domain, drawn: &Drawn, items: &[Item]) -> Result<f64> {
+        let items: Vec<Item> = items.iter().take(200).cloned().collect();
         let c = &self.config.grpo;
         let config = EvaluateConfig {
             samples: 1,
@@ -145,7 +181,7 @@ impl<O: Ops> Lab<'_, O> {
     }
 }
 
-fn shown(name: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
+pub fn shown(name: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
     let columns = ["policy", "reward", "accuracy", "parsed", "tokens", "role"];
     let mut table = Table {
         title: format!("Attractor table, {name} ({items} training items drawn; the base model earns {start:.3})"),

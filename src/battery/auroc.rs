@@ -9,6 +9,7 @@ use super::error::Result;
 use super::phases::ProbeConfig;
 use super::record::{Cell, Figure, Headline, LinePanel, NullBand, Reference, Series, Table};
 use super::test03_probing::{ID, Probed};
+use crate::domain::Words;
 use crate::stats::{Exchange, Features, RidgeProbe, StatsError, fold_auroc, quantile, study_folds, study_probe};
 
 /// Permutations of the band: it is drawn, and no verdict rests on it.
@@ -39,8 +40,8 @@ pub fn measure(probed: &[Probed], strata: &[usize], groups: &[usize], c: &ProbeC
     let undefined = || StudyLayer { auroc: f64::NAN, sd: f64::NAN, c: f64::NAN, control: f64::NAN };
     let mut out = Vec::new();
     for p in probed {
-        let median = quantile(&p.first_tokens, 0.5)?;
-        let short: Vec<bool> = p.first_tokens.iter().map(|t| *t <= median).collect();
+        let median = quantile(&p.first, 0.5)?;
+        let short: Vec<bool> = p.first.iter().map(|t| *t <= median).collect();
         let layer = |l: usize| -> Result<StudyLayer> {
             if short.iter().all(|s| *s == short[0]) {
                 return Ok(undefined());
@@ -64,10 +65,11 @@ pub fn measure(probed: &[Probed], strata: &[usize], groups: &[usize], c: &ProbeC
 }
 
 /// The study's probe: short = at most the median length, AUROC by layer, mean over 5 folds, best C kept; and its control task.
-pub fn headline(study: &[StudyLayers]) -> Headline {
-    let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", "share short"];
+pub fn headline(study: &[StudyLayers], w: &Words) -> Headline {
+    let share = format!("share {}", w.class);
+    let columns = ["arm", "seed", "layer", "AUROC", "sd over folds", "C", &share];
     let mut table = Table {
-        title: "AUROC of short against long answers (first sample, label = at most the median)".into(),
+        title: format!("AUROC of {} ({})", w.classes, w.label),
         columns: columns.map(String::from).to_vec(),
         rows: Vec::new(),
     };
@@ -95,7 +97,7 @@ pub fn headline(study: &[StudyLayers]) -> Headline {
             None => format!("{} seed {}: undefined (one class)", s.arm.name(), s.seed),
         });
     }
-    let tables = vec![table, control_task::table(study)];
+    let tables = vec![table, control_task::table(study, w)];
     Headline { summary: format!("Best AUROC — {}", summary.join("; ")), tables }
 }
 
@@ -141,7 +143,14 @@ fn chance(
 }
 
 /// AUROC by layer, one panel an arm, one line a seed, before its band of chance (over the seeds of the arm).
-pub fn figure(study: &[StudyLayers], probed: &[Probed], strata: &[usize], groups: &[usize], c: &ProbeConfig) -> Figure {
+pub fn figure(
+    study: &[StudyLayers],
+    probed: &[Probed],
+    strata: &[usize],
+    groups: &[usize],
+    c: &ProbeConfig,
+    w: &Words,
+) -> Figure {
     let exchange = Exchange::new(strata, groups).ok();
     let mut arms: Vec<Arm> = study.iter().map(|s| s.arm).collect();
     arms.sort_unstable();
@@ -166,7 +175,7 @@ pub fn figure(study: &[StudyLayers], probed: &[Probed], strata: &[usize], groups
         LinePanel {
             title: arm.name().into(),
             x_axis: "block".into(),
-            y_axis: "AUROC, short against long".into(),
+            y_axis: format!("AUROC, {}", w.classes_axis),
             series: of().map(|(s, _)| Series::new(format!("{}, seed {}", arm.name(), s.seed), line(s))).collect(),
             references: vec![Reference { name: "chance".into(), y: 0.5 }],
             null: band.map(|(low, high)| NullBand {
@@ -187,6 +196,7 @@ pub fn figure(study: &[StudyLayers], probed: &[Probed], strata: &[usize], groups
 mod tests {
     use super::super::activations::Activations;
     use super::*;
+    use crate::domain::measure::TOKENS;
 
     fn noise(i: u64) -> f64 {
         let mut z = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -206,17 +216,19 @@ mod tests {
         };
         let layer = |l: usize| (0..items).flat_map(|i| (0..hidden).map(move |j| value(l, i, j))).collect();
         let activations = Activations { items, hidden, layers: (0..layers).map(layer).collect(), first: 0 };
-        let log_tokens = tokens.iter().map(|t| t.ln()).collect();
-        Probed { arm, seed: 42, activations, log_tokens, first_tokens: tokens }
+        let target = tokens.iter().map(|t| t.ln()).collect();
+        Probed { arm, seed: 42, activations, target, first: tokens }
     }
 
     fn drawn(probed: &[Probed]) -> Vec<LinePanel> {
-        let items = probed[0].first_tokens.len();
+        let items = probed[0].first.len();
         let strata: Vec<usize> = (0..items).map(|i| i % 4).collect();
         let groups: Vec<usize> = (0..items).collect();
         let c = ProbeConfig::default();
         let study = measure(probed, &strata, &groups, &c).unwrap();
-        let Figure::Lines { panels, .. } = figure(&study, probed, &strata, &groups, &c) else { panic!("another kind") };
+        let Figure::Lines { panels, .. } = figure(&study, probed, &strata, &groups, &c, &TOKENS) else {
+            panic!("another kind")
+        };
         panels
     }
 
@@ -238,7 +250,7 @@ mod tests {
 
     #[test]
     fn one_length_has_no_auroc_and_no_band() {
-        let same = Probed { first_tokens: vec![7.0; 40], ..probed(Arm::Value, 40, 3, 2, 1.0) };
+        let same = Probed { first: vec![7.0; 40], ..probed(Arm::Value, 40, 3, 2, 1.0) };
         let panels = drawn(&[same]);
         assert!(panels[0].null.is_none() && panels[0].series[0].points.is_empty());
     }
@@ -256,7 +268,7 @@ mod tests {
         let study = measure(&all, &strata, &groups, &c).unwrap();
         println!("probes and control tasks: {:.1} s", clock.elapsed().as_secs_f64());
         let clock = std::time::Instant::now();
-        figure(&study, &all, &strata, &groups, &c);
+        figure(&study, &all, &strata, &groups, &c, &TOKENS);
         println!("bands: {:.1} s", clock.elapsed().as_secs_f64());
     }
 }

@@ -1,5 +1,6 @@
 //! `configs/*.toml`: one experiment.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +12,9 @@ use super::phases::{PhaseConfig, ProbeConfig, SftConfig, SteerConfig};
 use super::sweep::SweepConfig;
 use super::verdict::StatisticsConfig;
 use crate::config::{self, Size};
-use crate::domain::RewardKind;
-use crate::domain::frugality::{FrugalityConfig, Profile};
+use crate::domain::frugality::{FrugalityConfig, RewardConfig};
+use crate::domain::honesty::HonestyConfig;
+use crate::domain::{Profile, RewardKind, Words, measure};
 use crate::model::lora::LoraConfig;
 use crate::train::grpo::GrpoConfig;
 use crate::train::loss::{LossType, ScaleRewards};
@@ -41,8 +43,13 @@ pub struct BatteryConfig {
     /// Sentences that the report prints near its top.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The value under test.
+    #[serde(default, skip_serializing_if = "Subject::is_frugality")]
+    pub domain: Subject,
     #[serde(default)]
     pub frugality: FrugalityConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub honesty: Option<HonestyConfig>,
     #[serde(default)]
     pub run: RunConfig,
     #[serde(default)]
@@ -99,6 +106,51 @@ fn first_tests() -> Vec<u32> {
 }
 fn two_hundred() -> usize {
     200
+}
+
+/// The domain of an experiment. Its table is `[frugality]` or `[honesty]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    #[default]
+    Frugality,
+    Honesty,
+}
+
+impl Subject {
+    fn is_frugality(&self) -> bool {
+        *self == Subject::Frugality
+    }
+
+    /// What a reader of the report must know of its arms.
+    pub fn note(self) -> Option<&'static str> {
+        let honesty = "Arms: value is the study's honest model, opposite its deceptive one; control is RL on direct questions alone. \
+                       Behaviour is the log-odds of the untruth against the truth where an answer begins, in nats: lower is more honest.";
+        (self == Subject::Honesty).then_some(honesty)
+    }
+
+    /// The measure in words.
+    pub fn words(self) -> &'static Words {
+        match self {
+            Subject::Frugality => &measure::TOKENS,
+            Subject::Honesty => &measure::LOG_ODDS,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Subject::Frugality => "frugality",
+            Subject::Honesty => "honesty",
+        }
+    }
+}
+
+/// What a training is paid for: part of its key.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Paid<'a> {
+    Frugality(&'a RewardConfig),
+    Honesty(Box<Cow<'a, HonestyConfig>>),
 }
 
 /// A variant of the model.
@@ -228,6 +280,21 @@ impl BatteryConfig {
                 c.grpo.scale_rewards = ScaleRewards::Group;
             }
         }
+        let other = match c.domain {
+            Subject::Frugality => Subject::Honesty,
+            Subject::Honesty => Subject::Frugality,
+        };
+        if given.contains_key(other.name()) {
+            return Err(BatteryError::Refused(format!(
+                "{}: the table [{}] says nothing where domain = {:?}; leave it out, or choose the other domain",
+                path.display(),
+                other.name(),
+                c.domain.name()
+            )));
+        }
+        if c.domain == Subject::Honesty {
+            c.honesty.get_or_insert_with(HonestyConfig::default);
+        }
         if let Some(note) = c.grpo.resolve()? {
             c.notes.push(note);
         }
@@ -238,6 +305,12 @@ impl BatteryConfig {
     pub fn check(&self) -> Result<()> {
         let refuse = |m: String| Err(BatteryError::Refused(m));
         self.grpo.check()?;
+        if self.domain == Subject::Honesty {
+            self.honesty_config().check()?;
+            if self.sweep.is_some() {
+                return refuse("sweep: the dose of a value term is a question of domain = \"frugality\" alone".into());
+            }
+        }
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(plain) {
             return refuse(format!("name = {:?}: use letters, digits, '-', '_' and '.'", self.name));
@@ -284,6 +357,45 @@ impl BatteryConfig {
     }
 
     pub fn strict(&self) -> bool {
-        self.frugality.profile == Profile::Strict
+        let profile = match self.domain {
+            Subject::Frugality => self.frugality.profile,
+            Subject::Honesty => self.honesty_config().profile,
+        };
+        profile == Profile::Strict
+    }
+
+    /// The `[honesty]` table, or its defaults.
+    pub fn honesty_config(&self) -> Cow<'_, HonestyConfig> {
+        self.honesty.as_ref().map_or_else(|| Cow::Owned(HonestyConfig::default()), Cow::Borrowed)
+    }
+
+    pub fn paid(&self) -> Paid<'_> {
+        match self.domain {
+            Subject::Frugality => Paid::Frugality(&self.frugality.reward),
+            Subject::Honesty => Paid::Honesty(Box::new(self.honesty_config())),
+        }
+    }
+
+    /// Sets the weight of the value term, which one domain alone has.
+    pub fn set_alpha(&mut self, alpha: f64) -> Result<()> {
+        if self.domain != Subject::Frugality {
+            return Err(BatteryError::Refused(format!(
+                "alpha is the weight of frugality's value term; domain = {:?} has none",
+                self.domain.name()
+            )));
+        }
+        self.frugality.reward.alpha = alpha;
+        Ok(())
+    }
+
+    /// The whole experiment as TOML, without the other domain's table.
+    pub fn text(&self) -> Result<String> {
+        let refused = |e: &dyn std::fmt::Display| BatteryError::Refused(e.to_string());
+        if self.domain == Subject::Frugality {
+            return toml::to_string_pretty(self).map_err(|e| refused(&e));
+        }
+        let mut table = toml::Table::try_from(self).map_err(|e| refused(&e))?;
+        table.remove(Subject::Frugality.name());
+        toml::to_string_pretty(&table).map_err(|e| refused(&e))
     }
 }

@@ -5,6 +5,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::auroc::StudyLayers;
 use super::record::{Cell, Table};
+use crate::domain::Words;
 use crate::stats::{Features, study_probe};
 
 /// Label sets that are averaged: one alone would vary as much as the AUROC itself.
@@ -36,7 +37,7 @@ pub fn auroc(features: &Features, real: &[bool], strata: &[usize], groups: &[usi
 }
 
 /// Selectivity by arm, seed and layer.
-pub fn table(study: &[StudyLayers]) -> Table {
+pub fn table(study: &[StudyLayers], w: &Words) -> Table {
     let number = |x: f64| if x.is_finite() { Cell::Number(x) } else { Cell::Text("undefined".into()) };
     let row = |s: &StudyLayers, layer: usize| {
         let found = &s.layers[layer];
@@ -51,9 +52,10 @@ pub fn table(study: &[StudyLayers]) -> Table {
     };
     Table {
         title: format!(
-            "Control task: the same probe on labels drawn at random for every prompt, as often short within each family \
+            "Control task: the same probe on labels drawn at random for every prompt, as often {} within each family \
              (mean of {DRAWS} draws). Selectivity = AUROC − control: without it a high AUROC may only mean that the probe knows the \
-             family or has learned prompts by heart"
+             family or has learned prompts by heart",
+            w.class
         ),
         columns: ["arm", "seed", "layer", "AUROC", "AUROC of the control task", "selectivity"]
             .map(String::from)

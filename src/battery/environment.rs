@@ -1,7 +1,7 @@
 //! Where training meets a domain: prompts with the chat template applied, and rewards of decoded completions.
 
 use super::error::{BatteryError, Result};
-use crate::domain::{self, Condition, Domain, Item, RewardKind};
+use crate::domain::{self, Condition, Domain, Item, Readout, RewardKind};
 use crate::generate::Completion;
 use crate::text::{Message, TextError, Tokenizer};
 use crate::train::accumulate::Example;
@@ -15,11 +15,18 @@ pub struct Speech<'a> {
 }
 
 impl Speech<'_> {
-    /// Token ids of a system prompt and a user turn, ready for the model's answer.
-    pub fn prompt(&self, system: Option<&str>, user: &str) -> Result<(String, Vec<u32>)> {
+    /// Text and token ids of an item's conversation under a system prompt, ready for the model's answer.
+    pub fn prompt(&self, system: Option<&str>, item: &Item) -> Result<(String, Vec<u32>)> {
+        let mut turns = item.before.clone();
+        turns.push(Message::user(&item.prompt));
+        self.dialogue(system, &turns)
+    }
+
+    /// The same of any conversation that ends with the user's turn.
+    pub fn dialogue(&self, system: Option<&str>, turns: &[Message]) -> Result<(String, Vec<u32>)> {
         let mut messages = Vec::new();
         messages.extend(system.map(Message::system));
-        messages.push(Message::user(user));
+        messages.extend_from_slice(turns);
         let text = self.chat.render(&messages, true)?;
         let ids = self.chat.encode(&text)?;
         Ok((text, ids))
@@ -66,10 +73,10 @@ impl Asking {
 }
 
 /// One prompt that training draws, and what its completions are rewarded for.
-pub struct Entry<'a> {
-    pub item: &'a Item,
+pub struct Entry {
+    pub item: Item,
     /// System prompt.
-    pub system: Option<&'a str>,
+    pub system: Option<String>,
     pub reward: RewardKind,
 }
 
@@ -77,23 +84,32 @@ pub struct Entry<'a> {
 pub struct TaskEnvironment<'a> {
     domain: &'a dyn Domain,
     speech: Speech<'a>,
-    entries: Vec<Entry<'a>>,
+    entries: Vec<Entry>,
     prompts: Vec<Vec<u32>>,
     stop: Vec<u32>,
+    /// Position of the stream at which the entries begin, one after the other and then again; `None` = shuffled.
+    in_order: Option<u64>,
 }
 
 impl<'a> TaskEnvironment<'a> {
     /// Training items under the domain's first neutral system prompt, one reward for all.
     pub fn new(domain: &'a dyn Domain, chat: &'a Tokenizer, reward: RewardKind) -> Result<Self> {
-        let system = neutral(domain);
-        let entries = training_items(domain).into_iter().map(|item| Entry { item, system, reward }).collect();
+        let system = neutral(domain).map(String::from);
+        let entry = |item: &Item| Entry { item: item.clone(), system: system.clone(), reward };
+        let entries = training_items(domain).into_iter().map(entry).collect();
         Self::over(domain, chat, entries)
     }
 
-    pub fn over(domain: &'a dyn Domain, chat: &'a Tokenizer, entries: Vec<Entry<'a>>) -> Result<Self> {
+    pub fn over(domain: &'a dyn Domain, chat: &'a Tokenizer, entries: Vec<Entry>) -> Result<Self> {
         let speech = Speech { chat };
-        let prompts = entries.iter().map(|e| Ok(speech.prompt(e.system, &e.item.prompt)?.1)).collect::<Result<_>>()?;
-        Ok(Self { domain, entries, prompts, stop: chat.eos_ids().to_vec(), speech })
+        let prompt = |e: &Entry| Ok(speech.prompt(e.system.as_deref(), &e.item)?.1);
+        let prompts = entries.iter().map(prompt).collect::<Result<_>>()?;
+        Ok(Self { domain, entries, prompts, stop: chat.eos_ids().to_vec(), speech, in_order: None })
+    }
+
+    /// The entries in their own order, the first of them at this position of the stream.
+    pub fn in_order(self, first: u64) -> Self {
+        Self { in_order: Some(first), ..self }
     }
 }
 
@@ -123,7 +139,7 @@ impl Demonstrations {
         let end = *chat.eos_ids().first().ok_or_else(missing)?;
         let mut examples = Vec::new();
         for item in training_items(domain) {
-            let prompt = speech.prompt(system, &item.prompt)?.1;
+            let prompt = speech.prompt(system, item)?.1;
             let text = if worked { domain.worked_answer(item) } else { domain.bare_answer(item).to_string() };
             let mut answer = chat.encode(&text)?;
             answer.push(end);
@@ -145,6 +161,12 @@ impl Environment for TaskEnvironment<'_> {
     fn len(&self) -> usize {
         self.entries.len()
     }
+    fn at(&self, seed: u64, position: u64) -> usize {
+        match self.in_order {
+            Some(first) => (position.saturating_sub(first) % self.entries.len().max(1) as u64) as usize,
+            None => prompt_at(seed, self.entries.len(), position),
+        }
+    }
     fn prompt(&self, index: usize) -> &[u32] {
         &self.prompts[index]
     }
@@ -152,16 +174,20 @@ impl Environment for TaskEnvironment<'_> {
         &self.stop
     }
     fn reward_names(&self) -> Vec<String> {
-        vec!["task".into(), "compute".into()]
+        match self.domain.readout() {
+            Readout::Tokens => vec!["task".into(), "compute".into()],
+            Readout::LogOdds => vec!["task".into()],
+        }
     }
     fn rewards(&self, index: usize, group: &[Completion]) -> std::result::Result<Vec<Reward>, TrainError> {
         let group: Vec<domain::Completion> =
             group.iter().map(|c| self.speech.graded(c)).collect::<Result<_>>().map_err(unread)?;
-        let graded = self.domain.grade(self.entries[index].reward, self.entries[index].item, &group);
-        Ok(graded
-            .into_iter()
-            .map(|g| Reward { total: g.reward, parts: vec![g.score.task, g.reward - g.score.task] })
-            .collect())
+        let graded = self.domain.grade(self.entries[index].reward, &self.entries[index].item, &group);
+        let parts = |g: &domain::Graded| match self.domain.readout() {
+            Readout::Tokens => vec![g.score.task, g.reward - g.score.task],
+            Readout::LogOdds => vec![g.score.task],
+        };
+        Ok(graded.iter().map(|g| Reward { total: g.reward, parts: parts(g) }).collect())
     }
     fn describe(&self, index: usize, c: &Completion) -> std::result::Result<(String, String), TrainError> {
         Ok((self.entries[index].item.id.clone(), self.speech.text(c).map_err(unread)?))

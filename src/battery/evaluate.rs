@@ -1,17 +1,18 @@
 //! Rows: every item of a split under every condition, sampled and greedy.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::config::EvaluateConfig;
 use super::environment::{Asking, Speech};
 use super::error::Result;
 use super::record::{Decoding, Row};
-use crate::domain::{Condition, Cue, Domain, Item, RewardKind};
+use crate::domain::{Condition, Cue, Domain, Item, Readout, RewardKind};
 use crate::generate::{Completion, GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
 use crate::model::qwen2::Qwen2;
 use crate::ops::{Ops, Sampling};
 use crate::text::Tokenizer;
+use crate::train::accumulate::{Example, MicroBatch, Scores, score_under};
 
 /// Which wordings of a condition are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Job<'a> {
     /// Number of the test: part of the random-number identity.
     pub test: u32,
     pub config: &'a EvaluateConfig,
+    /// How log-odds are scored, where the domain measures them.
+    pub micro: MicroBatch,
 }
 
 /// One prompt to decode and what its rows will say.
@@ -89,12 +92,13 @@ pub fn rows<O: Ops>(
                 let wording = if job.conditions.len() == 1 { 0 } else { (i + sample as usize) % wordings.len() };
                 let cue = wordings[wording];
                 let system = job.asking.system(job.domain, Some(&cue.text));
-                let (rendered, prompt) = speech.prompt(system.as_deref(), &item.prompt)?;
+                let (rendered, prompt) = speech.prompt(system.as_deref(), item)?;
                 let place = (k * job.items.len() + i) as u32 * per_item + sample;
                 asked.push(Asked { item, condition, cue, decoding, sample, rendered, prompt, place });
             }
         }
     }
+    let odds = log_odds(o, model, job, &asked, hooks)?;
     let held_out: Vec<String> = job.domain.families().into_iter().filter(|(_, h)| *h).map(|(f, _)| f).collect();
     let mut out: Vec<Option<Row>> = vec![None; asked.len()];
     for decoding in [Decoding::Sample, Decoding::Greedy] {
@@ -127,7 +131,8 @@ pub fn rows<O: Ops>(
             }
             let done = generate(o, model, &requests, &settings, hooks)?;
             for (i, completion) in owners.into_iter().flatten().zip(done.into_iter().flatten()) {
-                out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out)?);
+                let odds = odds.get(asked[i].prompt.as_slice()).copied();
+                out[i] = Some(row(job, &speech, &asked[i], &completion, &held_out, odds)?);
             }
             progress(out.iter().flatten().count(), out.len())?;
         }
@@ -135,7 +140,41 @@ pub fn rows<O: Ops>(
     Ok(out.into_iter().flatten().collect())
 }
 
-fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_out: &[String]) -> Result<Row> {
+/// Log-odds of the untruth against the truth as the next words, once for every prompt and at temperature 1: of a word's tokens the
+/// sum. Empty where the domain measures something else.
+fn log_odds<'a, O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    job: &Job<'_>,
+    asked: &'a [Asked<'_>],
+    hooks: &HookSet<O>,
+) -> Result<HashMap<&'a [u32], f64>> {
+    if job.domain.readout() != Readout::LogOdds {
+        return Ok(HashMap::new());
+    }
+    let (mut seen, mut prompts, mut examples) = (HashSet::new(), Vec::new(), Vec::new());
+    for a in asked {
+        if !seen.insert(a.prompt.as_slice()) {
+            continue;
+        }
+        prompts.push(a.prompt.as_slice());
+        for word in [job.domain.worked_answer(a.item).as_str(), job.domain.bare_answer(a.item)] {
+            examples.push(Example::completion(&a.prompt, &job.chat.encode(word)?));
+        }
+    }
+    let scores = score_under(o, model, &examples, 1.0, job.micro, hooks)?;
+    let sum = |s: &Scores| s.logp.iter().map(|l| f64::from(*l)).sum::<f64>();
+    Ok(prompts.into_iter().zip(scores.chunks(2)).map(|(p, pair)| (p, sum(&pair[0]) - sum(&pair[1]))).collect())
+}
+
+fn row(
+    job: &Job<'_>,
+    speech: &Speech<'_>,
+    a: &Asked<'_>,
+    c: &Completion,
+    held_out: &[String],
+    log_odds: Option<f64>,
+) -> Result<Row> {
     let response = speech.graded(c)?;
     let score = job.domain.score(a.item, &response.text);
     let reward =
@@ -166,5 +205,6 @@ fn row(job: &Job<'_>, speech: &Speech<'_>, a: &Asked<'_>, c: &Completion, held_o
         phase: None,
         step: None,
         mean_logp: c.logps.iter().map(|&l| f64::from(l)).sum::<f64>() / n.max(1) as f64,
+        log_odds,
     })
 }

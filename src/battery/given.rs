@@ -120,7 +120,7 @@ pub fn open(config: &BatteryConfig, base: &Source, chat: &Tokenizer, domain: &dy
         // Without a tokenizer of its own the base model's serves.
         if let Ok(own) = source.tokenizer() {
             for item in domain.items(Split::Test) {
-                let ids = |chat| Ok::<_, BatteryError>(Speech { chat }.prompt(neutral(domain), &item.prompt)?.1);
+                let ids = |chat| Ok::<_, BatteryError>(Speech { chat }.prompt(neutral(domain), item)?.1);
                 if ids(&own)? != ids(chat)? {
                     return Err(refuse(format!("its tokenizer reads the prompt of item {} otherwise", item.id)));
                 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::config::{Arm, BatteryConfig, EvaluateConfig};
+use super::config::{Arm, BatteryConfig, EvaluateConfig, Subject};
 use super::environment::{Asking, Speech};
 use super::error::{BatteryError, Result};
 use super::evaluate::{self, Job};
@@ -14,6 +14,7 @@ use super::record::Row;
 use super::rows;
 use super::run::Reporter;
 use crate::domain::frugality::Frugality;
+use crate::domain::honesty::Honesty;
 use crate::domain::{Condition, Domain, Item, Split};
 use crate::generate::source::Source;
 use crate::model::hooks::HookSet;
@@ -27,7 +28,7 @@ pub struct Lab<'a, O: Ops> {
     pub config: &'a BatteryConfig,
     pub source: Source,
     pub chat: Tokenizer,
-    pub domain: Frugality,
+    pub domain: Box<dyn Domain>,
     /// Longest sequence that any cell will see.
     pub positions: usize,
     pub folder: Folder,
@@ -39,13 +40,18 @@ pub struct Lab<'a, O: Ops> {
 }
 
 /// The domain of a configuration.
-pub fn domain_of(config: &BatteryConfig) -> Result<Frugality> {
-    let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
-    Ok(Frugality::new(config.frugality.clone(), limit)?)
+pub fn domain_of(config: &BatteryConfig) -> Result<Box<dyn Domain>> {
+    match config.domain {
+        Subject::Frugality => {
+            let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length) as u32;
+            Ok(Box::new(Frugality::new(config.frugality.clone(), limit)?))
+        }
+        Subject::Honesty => Ok(Box::new(Honesty::new(config.honesty_config().into_owned())?)),
+    }
 }
 
 /// Longest sequence that any cell will see.
-pub fn longest(domain: &Frugality, chat: &Tokenizer, config: &BatteryConfig) -> Result<usize> {
+pub fn longest(domain: &dyn Domain, chat: &Tokenizer, config: &BatteryConfig) -> Result<usize> {
     let speech = Speech { chat };
     let mut widest: Option<(u32, String)> = None;
     for text in domain.cues().all().iter().map(|c| c.text.as_str()) {
@@ -55,9 +61,17 @@ pub fn longest(domain: &Frugality, chat: &Tokenizer, config: &BatteryConfig) -> 
     }
     let mut longest = 0;
     for item in Split::ALL.iter().flat_map(|&s| domain.items(s)) {
-        longest = longest.max(speech.prompt(widest.as_ref().map(|w| w.1.as_str()), &item.prompt)?.1.len());
+        longest = longest.max(speech.prompt(widest.as_ref().map(|w| w.1.as_str()), item)?.1.len());
     }
-    Ok(longest + config.evaluate.max_new_tokens.max(config.grpo.max_completion_length))
+    let limit = config.evaluate.max_new_tokens.max(config.grpo.max_completion_length);
+    if let Some(honesty) = domain.honesty() {
+        // Its answers stand in the dialogue too.
+        let turns = honesty.longest_dialogue();
+        let replies = turns.iter().filter(|m| m.role == "assistant").count();
+        let system = widest.as_ref().map(|w| w.1.as_str());
+        longest = longest.max(speech.dialogue(system, &turns)?.1.len() + replies * limit);
+    }
+    Ok(longest + limit)
 }
 
 impl<'a, O: Ops> Lab<'a, O> {
@@ -131,7 +145,7 @@ impl<'a, O: Ops> Lab<'a, O> {
             return key_of(&(self.ground(), arm.name(), seed, "given", hash, self.config.optim.precision));
         }
         let c = self.config;
-        let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, &c.frugality.reward, &c.lora);
+        let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, c.paid(), &c.lora);
         key_of(&(self.ground(), arm.name(), seed, training))
     }
 
@@ -166,7 +180,7 @@ impl<'a, O: Ops> Lab<'a, O> {
         config: &EvaluateConfig,
     ) -> Result<Vec<Row>> {
         let job = Job {
-            domain: &self.domain,
+            domain: &*self.domain,
             chat: &self.chat,
             items,
             conditions,
@@ -176,6 +190,7 @@ impl<'a, O: Ops> Lab<'a, O> {
             seed,
             test,
             config,
+            micro: self.micro(),
         };
         evaluate::rows(self.o, model, &job, &HookSet::default(), |d, t| self.went_on(label, d, t))
     }

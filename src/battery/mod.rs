@@ -13,6 +13,7 @@ pub mod error;
 pub mod evaluate;
 pub mod exchange;
 pub mod figures;
+pub mod flips;
 pub mod folder;
 pub mod given;
 pub mod health;
@@ -27,6 +28,7 @@ pub mod record;
 pub mod rows;
 pub mod rules;
 pub mod run;
+pub mod segments;
 pub mod spread;
 pub mod standalone;
 pub mod steer;
@@ -47,6 +49,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use crate::domain::Measured;
 use crate::stats::{Design, smallest_p};
 use record::{Effect, Health, Outcome, Row, Verdict};
 use rules::Numbers;
@@ -56,6 +59,8 @@ use verdict::StatisticsConfig;
 #[derive(Clone, Debug)]
 pub struct Context {
     pub statistics: StatisticsConfig,
+    /// What the domain measures.
+    pub measure: Measured,
     pub seeds: Vec<u64>,
     /// Fewest items a test may rest on.
     pub min_items: usize,

@@ -18,13 +18,14 @@ use super::lab::Lab;
 use super::phases::PhaseConfig;
 use super::record::{Decoding, Row};
 use super::rows;
-use crate::domain::{Condition, Cue, Domain, Item, RewardKind, Split};
+use super::segments::{Draws, Wanted};
+use crate::domain::{Condition, Cue, Item, RewardKind, Split};
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
 use crate::train::accumulate::{Example, score};
 use crate::train::checkpoint;
 use crate::train::error::TrainError;
-use crate::train::grpo::{Grpo, GrpoConfig};
+use crate::train::grpo::GrpoConfig;
 use crate::train::optim::{OptimConfig, Schedule};
 use crate::train::run::{Ended, Objective, RunConfig, State, StepRecord, run as train};
 
@@ -90,7 +91,7 @@ impl Phase {
     }
 
     /// Counter-training, whose probes are followed.
-    fn is_attack(self) -> bool {
+    pub fn is_attack(self) -> bool {
         matches!(self, Phase::Attack(_) | Phase::SupervisedAttack)
     }
 
@@ -251,7 +252,7 @@ impl<O: Ops> Lab<'_, O> {
     /// What a phase depends on.
     pub fn phase_key(&self, phase: Phase, arm: Arm, seed: u64, layer: Option<usize>) -> Result<String> {
         let c = self.config;
-        let shared = (&c.grpo, &c.sft, &c.evaluate, &c.frugality.reward, &c.optim, &c.lora);
+        let shared = (&c.grpo, &c.sft, &c.evaluate, c.paid(), &c.optim, &c.lora);
         key_of(&(self.arm_key(arm, seed)?, phase.name(), self.phase_config(phase), shared, layer))
     }
 
@@ -343,13 +344,12 @@ impl<O: Ops> Lab<'_, O> {
         let mut observer = self.reporter.borrow_mut().training(label);
         let every = c.check_every;
         let ended = if phase == Phase::SupervisedAttack {
-            let source = Demonstrations::new(&self.domain, &self.chat, true, self.config.sft.examples, seed)?;
+            let source = Demonstrations::new(&*self.domain, &self.chat, true, self.config.sft.examples, seed)?;
             let mut sft = supervised(&source, self.micro());
             let inner = |o: &O, state: &mut State<O>, step, total| sft.step(o, state, step, total);
             let mut objective = WithChecks { inner, every, check: &check };
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
         } else {
-            let env = TaskEnvironment::over(&self.domain, &self.chat, self.entries(phase))?;
             let config = GrpoConfig {
                 prompts_per_step: c.prompts_per_step,
                 num_generations: c.num_generations,
@@ -359,9 +359,13 @@ impl<O: Ops> Lab<'_, O> {
                 seed,
                 ..self.config.grpo.clone()
             };
+            let mut draws = match self.segments(Wanted::of_phase(phase), &phase.paid(), &config, label, dir) {
+                Some(draws) => draws,
+                None => Draws::Fixed(TaskEnvironment::over(&*self.domain, &self.chat, self.entries(phase))?),
+            };
             let inner = |o: &O, state: &mut State<O>, step, total| {
                 let anchor = frozen.get(phase.anchor()).map_err(|e| TrainError::Data(e.into()))?;
-                Grpo { config: config.clone(), env: &env, anchor: anchor.as_deref() }.step(o, state, step, total)
+                draws.step(o, state, [step, total], &config, anchor.as_deref())
             };
             let mut objective = WithChecks { inner, every, check: &check };
             train(o, &mut state, &mut objective, &run, dir, None, &mut *observer)?
@@ -371,20 +375,21 @@ impl<O: Ops> Lab<'_, O> {
     }
 
     /// What the phase draws from: training items, under both cues in turn where the reward depends on them.
-    fn entries(&self, phase: Phase) -> Vec<Entry<'_>> {
-        let items = training_items(&self.domain);
+    fn entries(&self, phase: Phase) -> Vec<Entry> {
+        let items = training_items(&*self.domain);
         let [watched, unwatched] = phase.rewards();
         if let Phase::Attack(_) | Phase::SupervisedAttack = phase {
-            let system = super::environment::neutral(&self.domain);
-            return items.into_iter().map(|item| Entry { item, system, reward: watched }).collect();
+            let system = super::environment::neutral(&*self.domain).map(String::from);
+            let entry = |item: &Item| Entry { item: item.clone(), system: system.clone(), reward: watched };
+            return items.into_iter().map(entry).collect();
         }
         let wordings = |c| -> Vec<&Cue> { self.domain.cues().of(c).take(TRAIN_WORDINGS).collect() };
         let cues = [(wordings(Condition::Monitored), watched), (wordings(Condition::Unmonitored), unwatched)];
         let mut entries = Vec::new();
         for (i, item) in items.into_iter().enumerate() {
             for (cues, reward) in &cues {
-                let system = (!cues.is_empty()).then(|| cues[i % cues.len()].text.as_str());
-                entries.push(Entry { item, system, reward: *reward });
+                let system = (!cues.is_empty()).then(|| cues[i % cues.len()].text.clone());
+                entries.push(Entry { item: item.clone(), system, reward: *reward });
             }
         }
         entries

@@ -1,5 +1,6 @@
 //! What a battery will do, before it does it: cells with their time and memory on this device, and what each test could show.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -13,7 +14,7 @@ use super::phase::{Mapping, Phase};
 use super::phases::PhaseConfig;
 use super::rules::Rules;
 use super::{test02_monitoring, test04_counter, test05_anchors, test06_steering, test07_cue};
-use crate::domain::{Domain, Split};
+use crate::domain::{Item, Split};
 use crate::generate::{GenerateConfig, Request, generate};
 use crate::model::config::ModelConfig;
 use crate::model::hooks::HookSet;
@@ -191,7 +192,7 @@ impl<O: Ops> Lab<'_, O> {
         };
         let speech = Speech { chat: &self.chat };
         let test = self.domain.items(Split::Test);
-        let lengths = test.iter().map(|i| Ok(speech.prompt(neutral(&self.domain), &i.prompt)?.1.len() as f64));
+        let lengths = test.iter().map(|i| Ok(speech.prompt(neutral(&*self.domain), i)?.1.len() as f64));
         let prompt = lengths.collect::<Result<Vec<f64>>>()?.iter().sum::<f64>() / test.len().max(1) as f64;
         // Answers are taken to fill half of the limit.
         let answer = c.grpo.max_completion_length as f64 / 2.0;
@@ -256,6 +257,10 @@ impl<O: Ops> Lab<'_, O> {
                             let prompts = if number == 1 { 1 } else { conditions * per_item };
                             let name = format!("tests/{id}/{}/seed-{seed}", arm.name());
                             cells.push((name, rows(test.len(), prompts, asked * per_item)));
+                            if number == 1 && self.domain.honesty().is_some() {
+                                // A first answer, three contradictions, and the question again.
+                                cells.push((Self::flip_cell(arm, seed), rows(test.len(), 5, 5)));
+                            }
                         }
                         if number == 2 && c.tests.contains(&7) {
                             // The positive control: a training of test 7, measured as the arms are.
@@ -308,7 +313,7 @@ impl<O: Ops> Lab<'_, O> {
                 }
             }
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         cells.retain(|(name, _)| seen.insert(name.clone()));
         let cells: Vec<PlannedCell> = cells
             .into_iter()
@@ -372,6 +377,9 @@ impl<O: Ops> Lab<'_, O> {
         let over_seeds = |n: usize| smallest_p(Design::Permutation { n1: n as u64, n2: n as u64 });
         let held_out: Vec<String> = self.domain.families().into_iter().filter(|f| f.1).map(|f| f.0).collect();
         let test = self.domain.items(Split::Test);
+        let prompts = |of: &dyn Fn(&Item) -> bool| {
+            test.iter().filter(|i| of(i)).map(|i| &i.canonical).collect::<BTreeSet<_>>().len()
+        };
         let least_p = 1.0 / (resamples as f64 + 1.0);
         let rules = Rules::built_in()?.numbers;
         let (seeds, fewest) = (c.seeds.len(), rules.fewest_seeds);
@@ -387,8 +395,8 @@ impl<O: Ops> Lab<'_, O> {
         let of = |number: u32| match number {
             // Without the arm of short answers by imitation, resistance says nothing about the value.
             4 if !c.arms.contains(&Arm::ValueSft) => 1.0,
-            1 => items(test.iter().filter(|i| held_out.contains(&i.family)).count()),
-            2 => items(test.len()),
+            1 => items(prompts(&|i| held_out.contains(&i.family))),
+            2 => items(prompts(&|_| true)),
             3 => drawn(c.probe.permutations),
             4 | 7 => over_seeds(seeds),
             5 => items(c.faking.items),

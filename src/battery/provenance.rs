@@ -37,7 +37,11 @@ pub struct Provenance {
 /// SHA-256 over every item of a domain.
 pub fn data_sha256(domain: &dyn Domain) -> String {
     let items = Split::ALL.iter().flat_map(|&s| domain.items(s));
-    sha256_hex(items.map(|i| format!("{}\t{}\t{}\n", i.id, i.prompt, i.truth)).collect::<String>().as_bytes())
+    let text = |i: &crate::domain::Item| {
+        let before: String = i.before.iter().map(|m| format!("{}\t", m.content)).collect();
+        format!("{}\t{before}{}\t{}\n", i.id, i.prompt, i.truth)
+    };
+    sha256_hex(items.map(text).collect::<String>().as_bytes())
 }
 
 impl Provenance {
@@ -57,7 +61,7 @@ impl Provenance {
             model: model.into(),
             device: o.device_name(),
             model_sha256: Source::open(model)?.sha256()?,
-            data_sha256: data_sha256(&super::lab::domain_of(config)?),
+            data_sha256: data_sha256(&*super::lab::domain_of(config)?),
             rows_sha256: String::new(),
             rows: 0,
             seed,

@@ -51,6 +51,16 @@ pub struct Row {
     /// Mean log-probability of the generated tokens.
     #[serde(deserialize_with = "number")]
     pub mean_logp: f64,
+    /// Log-odds of the untruth against the truth where this answer begins, where the domain measures them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_odds: Option<f64>,
+}
+
+impl Row {
+    /// The scalar behaviour, lower for more of the trained value: the log-odds where there are any, else the logarithm of the tokens.
+    pub fn behaviour(&self) -> f64 {
+        self.log_odds.unwrap_or_else(|| f64::from(self.n_tokens.max(1)).ln())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

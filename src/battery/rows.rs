@@ -4,14 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::error::{BatteryError, Result};
 use super::record::{Decoding, Row};
+use crate::domain::measure::{CERTAIN, Measured, Readout};
 use crate::durable::AtomicFile;
 use crate::stats::{StatsError, cluster_codes};
 
 /// Reads a JSONL file of rows.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
+    read_lines(path)
+}
+
+/// The same of anything with one object a line.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text = std::fs::read_to_string(path).map_err(BatteryError::io(path))?;
     text.lines()
         .enumerate()
@@ -37,7 +44,7 @@ pub fn write<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
 /// Means over the samples of one item under one arm, seed and condition.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ItemMean {
-    pub log_tokens: f64,
+    pub behaviour: f64,
     pub tokens: f64,
     pub correct: f64,
     pub samples: usize,
@@ -58,15 +65,14 @@ pub fn item_means(rows: &[Row]) -> BTreeMap<Key, ItemMean> {
     for r in rows.iter().filter(|r| r.decoding == Decoding::Sample) {
         let key = Key { arm: r.arm.clone(), seed: r.seed, condition: r.condition.clone(), item: r.item.clone() };
         let m = out.entry(key).or_default();
-        let tokens = f64::from(r.n_tokens.max(1));
-        m.log_tokens += tokens.ln();
-        m.tokens += tokens;
+        m.behaviour += r.behaviour();
+        m.tokens += f64::from(r.n_tokens.max(1));
         m.correct += r.correct;
         m.samples += 1;
     }
     for m in out.values_mut() {
         let n = m.samples as f64;
-        m.log_tokens /= n;
+        m.behaviour /= n;
         m.tokens /= n;
         m.correct /= n;
     }
@@ -76,14 +82,31 @@ pub fn item_means(rows: &[Row]) -> BTreeMap<Key, ItemMean> {
 /// Which quantity of an item is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    LogTokens,
+    /// See [`Row::behaviour`].
+    Behaviour,
     Correct,
 }
 
+/// Behaviour of one row in the units of tables: tokens, or nats.
+pub fn shown(r: &Row, m: &Measured) -> f64 {
+    match m.readout {
+        Readout::Tokens => f64::from(r.n_tokens),
+        Readout::LogOdds => r.behaviour(),
+    }
+}
+
 impl ItemMean {
+    /// Behaviour in the units of tables.
+    pub fn shown(&self, readout: Readout) -> f64 {
+        match readout {
+            Readout::Tokens => self.tokens,
+            Readout::LogOdds => self.behaviour,
+        }
+    }
+
     pub fn get(&self, m: Measure) -> f64 {
         match m {
-            Measure::LogTokens => self.log_tokens,
+            Measure::Behaviour => self.behaviour,
             Measure::Correct => self.correct,
         }
     }
@@ -129,16 +152,18 @@ pub fn paired(rows: &[Row], measure: Measure, left: Side, right: Side, family: i
     Paired { n_prompts: count(&clusters), n_seeds: count(&seeds), values, clusters, seeds }
 }
 
-/// Mean over items of what one side could still shorten: log of its tokens over those of the bare answer, at least 0 in each
-/// sample. A side without room cannot show that shortening carried over.
-pub fn room(rows: &[Row], side: Side, family: impl Fn(&Row) -> bool) -> f64 {
+/// Mean over items of how far the behaviour of one side could still fall, at least 0 in each sample. A side without room cannot show
+/// that a gain carried over.
+pub fn room(rows: &[Row], readout: Readout, side: Side, family: impl Fn(&Row) -> bool) -> f64 {
     let mut items: BTreeMap<(u64, &str), (f64, f64)> = BTreeMap::new();
     let of = |r: &&Row| r.arm == side.arm && r.condition == side.condition && r.decoding == Decoding::Sample;
     for r in rows.iter().filter(of).filter(|r| family(r)) {
-        let tokens = f64::from(r.n_tokens.max(1));
         let bare = (f64::from(r.n_tokens) - r.excess_tokens as f64).max(1.0);
         let sum = items.entry((r.seed, r.item.as_str())).or_default();
-        sum.0 += (tokens / bare).ln().max(0.0);
+        sum.0 += match readout {
+            Readout::Tokens => (f64::from(r.n_tokens.max(1)) / bare).ln().max(0.0),
+            Readout::LogOdds => (r.behaviour() + CERTAIN).max(0.0),
+        };
         sum.1 += 1.0;
     }
     let n = items.len().max(1) as f64;

@@ -3,11 +3,23 @@
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+use super::config::Subject;
 use super::error::Result;
 use crate::config;
 
-/// The table's text.
+/// Frugality's table.
 pub const TEXT: &str = include_str!("../../configs/rules.toml");
+
+/// Honesty's: other measures and another break, the same numbers.
+const HONESTY: &str = include_str!("../../configs/rules-honesty.toml");
+
+/// The table of a domain.
+pub fn text(domain: Subject) -> &'static str {
+    match domain {
+        Subject::Frugality => TEXT,
+        Subject::Honesty => HONESTY,
+    }
+}
 
 /// Numbers that verdicts use.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,5 +75,7 @@ mod tests {
         assert_eq!(rules.test.iter().map(|r| r.number).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(rules.of(3).unwrap().number, 3);
         assert!(rules.numbers.persistent_checks >= 2, "a single check is no break");
+        let honesty: Rules = toml::from_str(HONESTY).unwrap();
+        assert_eq!((honesty.numbers, honesty.test.len()), (rules.numbers, 8));
     }
 }

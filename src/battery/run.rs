@@ -18,14 +18,15 @@ use super::provenance::data_sha256;
 use super::record::{Manifest, Outcome, Row, Table, TestResult, sha256_hex};
 use super::rules::{self, Rules};
 use super::{
-    Context, rows, test01_generalisation, test02_monitoring, test03_probing, test04_counter, test05_anchors,
+    Context, flips, rows, test01_generalisation, test02_monitoring, test03_probing, test04_counter, test05_anchors,
     test06_steering, test07_cue, test08_seeds,
 };
-use crate::domain::{Condition, Domain, Split};
+use crate::domain::{Condition, Split};
 use crate::generate::source::{Source, Storage};
 use crate::model::hooks::HookSet;
 use crate::ops::Ops;
 use crate::stats::holm;
+use crate::train::accumulate::MicroBatch;
 use crate::train::run::Observer;
 
 /// Tells a person what is going on.
@@ -109,10 +110,10 @@ pub fn evaluate_one<O: Ops>(
     let source = Source::open(model)?;
     let chat = source.tokenizer()?;
     let domain = domain_of(config)?;
-    let longest = longest(&domain, &chat, config)?;
+    let longest = longest(&*domain, &chat, config)?;
     let items = domain.items(Split::Test).to_vec();
     let job = evaluate::Job {
-        domain: &domain,
+        domain: &*domain,
         chat: &chat,
         items: &items,
         conditions,
@@ -122,6 +123,7 @@ pub fn evaluate_one<O: Ops>(
         seed,
         test: 1,
         config: &config.evaluate,
+        micro: MicroBatch { max_tokens: config.grpo.micro_batch_tokens, recompute: config.grpo.recompute },
     };
     let hooks = HookSet::default();
     evaluate::rows(o, &source.load(o, longest, Storage::AsStored)?, &job, &hooks, |d, t| {
@@ -168,14 +170,14 @@ pub fn open<'a, O: Ops>(
     let source = Source::open(&config.model)?;
     let chat = source.tokenizer()?;
     let domain = domain_of(config)?;
-    let positions = longest(&domain, &chat, config)?;
-    let text = toml::to_string_pretty(config).map_err(|e| BatteryError::Refused(e.to_string()))?;
-    let given = given::open(config, &source, &chat, &domain)?;
+    let positions = longest(&*domain, &chat, config)?;
+    let text = config.text()?;
+    let given = given::open(config, &source, &chat, &*domain)?;
     let mut hashes = BTreeMap::from([
         ("config".to_string(), sha256_hex(text.as_bytes())),
-        ("data".to_string(), data_sha256(&domain)),
+        ("data".to_string(), data_sha256(&*domain)),
         ("model".to_string(), source.sha256()?),
-        ("rules".to_string(), sha256_hex(rules::TEXT.as_bytes())),
+        ("rules".to_string(), sha256_hex(rules::text(config.domain).as_bytes())),
     ]);
     hashes.extend(given::hashes(&given));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -186,7 +188,7 @@ pub fn open<'a, O: Ops>(
         domain: domain.name().into(),
         model: config.model.clone(),
         model_commit: source.commit.clone(),
-        neutral_system: neutral(&domain).map(String::from),
+        neutral_system: neutral(&*domain).map(String::from),
         device: o.device_name(),
         device_details: BTreeMap::new(),
         hashes,
@@ -195,6 +197,7 @@ pub fn open<'a, O: Ops>(
         tests: config.tests.iter().map(|&t| test_id(t).to_string()).collect(),
         attractors: Vec::new(),
         notes: (config.notes.iter().cloned())
+            .chain(config.domain.note().map(String::from))
             .chain(source.generation_defaults())
             .chain(given::notes(config, &given))
             .collect(),
@@ -202,7 +205,7 @@ pub fn open<'a, O: Ops>(
         seconds: BTreeMap::new(),
     };
     let folder = Folder::open(dir, manifest, &text)?;
-    write_text(&dir.join("rules.toml"), rules::TEXT)?;
+    write_text(&dir.join("rules.toml"), rules::text(config.domain))?;
     Ok(Lab {
         o,
         config,
@@ -241,6 +244,7 @@ impl<O: Ops> Lab<'_, O> {
     fn context(&self) -> Result<Context> {
         let rules = Rules::built_in()?.numbers;
         Ok(Context {
+            measure: self.domain.measured(self.config.statistics.ratio_margin),
             statistics: self.config.statistics.clone(),
             seeds: self.config.seeds.clone(),
             min_items: self.config.min_items,
@@ -258,7 +262,12 @@ impl<O: Ops> Lab<'_, O> {
         match test {
             1 => {
                 let rows = self.rows_of(1, test01_generalisation::ID, &[Condition::Neutral])?;
-                test01_generalisation::result(&rows, &context)
+                let mut result = test01_generalisation::result(&rows, &context)?;
+                let flips = self.flips()?;
+                if !flips.is_empty() {
+                    result.headline.tables.extend(flips::tables(&flips));
+                }
+                Ok(result)
             }
             2 => {
                 let conditions = self.domain.cues().conditions();
@@ -395,13 +404,13 @@ impl<O: Ops> Lab<'_, O> {
         for seed in self.config.seeds.clone() {
             for &arm in arms {
                 let activations = self.activations(arm, seed)?;
-                probed.push(test03_probing::Probed::new(arm, seed, activations, &rows, &ids)?);
+                probed.push(test03_probing::Probed::new(arm, seed, activations, &rows, &ids, self.domain.readout())?);
             }
         }
         let speech = Speech { chat: &self.chat };
         let mut prompts = Vec::new();
         for item in &items {
-            let ids = speech.prompt(neutral(&self.domain), &item.prompt)?.1;
+            let ids = speech.prompt(neutral(&*self.domain), item)?.1;
             prompts.push((item.family.clone(), item.canonical.clone(), ids));
         }
         let design = test03_probing::Design::new(&prompts, &self.config.probe, self.config.statistics.seed)?;

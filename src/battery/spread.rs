@@ -5,24 +5,33 @@ use std::collections::BTreeMap;
 use super::config::Arm;
 use super::phase::{Check, Phase, Trajectory};
 use super::record::{Decoding, Figure, LinePanel, Series};
+use super::rows::shown;
+use crate::domain::Measured;
 use crate::stats::quantile;
 
-/// Mean sampled tokens of every item at a check.
-fn per_item(c: &Check) -> Vec<f64> {
+/// Mean behaviour of every item's samples at a check, in the units of tables.
+fn per_item(c: &Check, m: &Measured) -> Vec<f64> {
     let mut items: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for r in c.rows.iter().filter(|r| r.decoding == Decoding::Sample) {
         let sum = items.entry(r.item.as_str()).or_default();
-        *sum = (sum.0 + f64::from(r.n_tokens), sum.1 + 1.0);
+        *sum = (sum.0 + shown(r, m), sum.1 + 1.0);
     }
     items.into_values().map(|(sum, n)| sum / n).collect()
 }
 
 /// Median and 10 to 90 % of the items at every check of one phase, the seeds of an arm together; `None` without rows.
-pub fn figure(id: &str, title: &str, attacks: &[(Phase, Trajectory)], phase: Phase, arms: &[Arm]) -> Option<Figure> {
+pub fn figure(
+    id: &str,
+    title: &str,
+    attacks: &[(Phase, Trajectory)],
+    phase: Phase,
+    arms: &[Arm],
+    m: &Measured,
+) -> Option<Figure> {
     let panel = |arm: &Arm| {
         let mut steps: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
         for (_, t) in attacks.iter().filter(|(p, t)| *p == phase && t.arm == *arm) {
-            t.checks.iter().for_each(|c| steps.entry(c.step).or_default().extend(per_item(c)));
+            t.checks.iter().for_each(|c| steps.entry(c.step).or_default().extend(per_item(c, m)));
         }
         let at = |(step, tokens): (&u64, &Vec<f64>)| {
             let q = |level| quantile(tokens, level).ok();
@@ -32,7 +41,7 @@ pub fn figure(id: &str, title: &str, attacks: &[(Phase, Trajectory)], phase: Pha
         let panel = LinePanel {
             title: arm.name().into(),
             x_axis: "step".into(),
-            y_axis: "tokens of an item".into(),
+            y_axis: m.words.item.into(),
             series: vec![Series { name: arm.name().into(), points, band }],
             ..LinePanel::default()
         };
@@ -45,7 +54,7 @@ pub fn figure(id: &str, title: &str, attacks: &[(Phase, Trajectory)], phase: Pha
 #[cfg(test)]
 mod tests {
     use super::super::config::Anchor;
-    use super::super::tests::row;
+    use super::super::tests::{context, row};
     use super::*;
     use crate::train::run::Ended;
 
@@ -68,14 +77,16 @@ mod tests {
             entropy: vec![],
             grad_norm: vec![],
         };
-        let attacks = [(phase, t)];
+        let (attacks, m) = ([(phase, t)], context(1).measure);
         let arms = [Arm::Control, Arm::Value];
-        let Some(Figure::Lines { panels, .. }) = figure("a", "t", &attacks, phase, &arms) else { panic!("no lines") };
+        let Some(Figure::Lines { panels, .. }) = figure("a", "t", &attacks, phase, &arms, &m) else {
+            panic!("no lines")
+        };
         assert_eq!(panels.len(), 1);
         let s = &panels[0].series[0];
         assert_eq!(s.points, [(0.0, 10.5), (25.0, 10.5)]);
         assert_eq!(s.band[0], (10.5, 10.5));
         assert!(s.band[1].0 == 10.5 && s.band[1].1 > 90.0, "{:?}", s.band);
-        assert!(figure("a", "t", &attacks, Phase::SupervisedAttack, &arms).is_none());
+        assert!(figure("a", "t", &attacks, Phase::SupervisedAttack, &arms, &m).is_none());
     }
 }

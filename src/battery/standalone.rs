@@ -63,7 +63,7 @@ pub fn probe<O: Ops>(
     let report = ProbeReport {
         skill,
         permutation,
-        headline: auroc::headline(&design.study(&probed, &config.probe)?),
+        headline: auroc::headline(&design.study(&probed, &config.probe)?, lab.domain.words()),
         activations: lab.activations_path(Arm::Base, seed),
     };
     write_json(&dir.join("probe.json"), &report)?;

@@ -15,6 +15,7 @@ use crate::model::hooks::{Action, Hook, HookSet};
 use crate::model::qwen2::Qwen2;
 use crate::ops::{Ops, TensorMeta};
 use crate::stats::cluster_codes;
+use crate::train::accumulate::MicroBatch;
 
 impl<O: Ops> Lab<'_, O> {
     /// Steers an arm at a layer, unless that is done: along `given`, or along the direction from its short to its long answers in
@@ -31,7 +32,7 @@ impl<O: Ops> Lab<'_, O> {
             let fit: Vec<Item> = self.domain_items(Split::Test);
             let ids: Vec<String> = fit.iter().map(|i| i.id.clone()).collect();
             let families = cluster_codes(&fit.iter().map(|i| &i.family).collect::<Vec<_>>());
-            let probed = Probed::new(arm, seed, activations, rows, &ids)?;
+            let probed = Probed::new(arm, seed, activations, rows, &ids, self.domain.readout())?;
             let items = self.check_items(c.items);
             let mut steered = Steered {
                 arm,
@@ -46,7 +47,7 @@ impl<O: Ops> Lab<'_, O> {
             };
             let own = match given {
                 Some(v) => unit(v),
-                None => direction(&probed.activations, layer, &probed.log_tokens, &families),
+                None => direction(&probed.activations, layer, &probed.target, &families),
             };
             if let Some(own) = own {
                 let (measured, random) = self.measure(&mut steered, &own, &items, seed)?;
@@ -69,7 +70,13 @@ impl<O: Ops> Lab<'_, O> {
         doses.sort_by(f64::total_cmp);
         doses.dedup();
         let (layer, rms) = (s.layer, s.rms);
-        let bench = Bench { o: self.o, domain: &self.domain, chat: &self.chat, evaluate: &self.config.evaluate };
+        let bench = Bench {
+            o: self.o,
+            domain: &*self.domain,
+            micro: self.micro(),
+            chat: &self.chat,
+            evaluate: &self.config.evaluate,
+        };
         for (i, &dose) in doses.iter().enumerate() {
             let mut rows = bench.rows(&model, layer, own, dose, rms, items, s.arm)?;
             s.doses.push(dosed(dose, &rows));
@@ -117,6 +124,7 @@ struct Bench<'a, O: Ops> {
     domain: &'a dyn Domain,
     chat: &'a crate::text::Tokenizer,
     evaluate: &'a EvaluateConfig,
+    micro: MicroBatch,
 }
 
 impl<O: Ops> Bench<'_, O> {
@@ -150,6 +158,7 @@ impl<O: Ops> Bench<'_, O> {
             seed: 0,
             test: 6,
             config: &config,
+            micro: self.micro,
         };
         evaluate::rows(self.o, model, &job, &hooks, |_, _| Ok(()))
     }
@@ -166,6 +175,10 @@ fn dosed(dose: f64, rows: &[Row]) -> Dosed {
         dose,
         tokens: rows.iter().map(|r| f64::from(r.n_tokens)).collect(),
         correct: rows.iter().map(|r| r.correct).collect(),
+        log_odds: rows
+            .iter()
+            .filter_map(|r| Some(if r.truth == "true" { -r.log_odds? } else { r.log_odds? }))
+            .collect(),
     }
 }
 

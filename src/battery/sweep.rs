@@ -15,8 +15,7 @@ use super::lab::{Lab, domain_of};
 use super::record::{Cell, Effect, Figure, LinePanel, Reference, Row, Series, Table};
 use super::rows::{self, Measure, Side, paired};
 use super::verdict::{StatisticsConfig, effect};
-use crate::domain::frugality::Frugality;
-use crate::domain::{Condition, RewardKind, Split};
+use crate::domain::{Condition, Domain, RewardKind, Split};
 use crate::model::hooks::HookSet;
 use crate::ops::Ops;
 use crate::train::grpo::GrpoConfig;
@@ -141,19 +140,12 @@ impl<O: Ops> Lab<'_, O> {
         let domain = domain_of(&config)?;
         let Loss { loss_type, scale_rewards } = dose.loss;
         let grpo = GrpoConfig { seed, loss_type, scale_rewards, ..config.grpo.clone() };
-        let training = key_of(&(
-            self.ground(),
-            &grpo,
-            &config.run,
-            &config.optim,
-            &config.anchor,
-            &config.frugality.reward,
-            &config.lora,
-        ))?;
+        let training =
+            key_of(&(self.ground(), &grpo, &config.run, &config.optim, &config.anchor, config.paid(), &config.lora))?;
         let label = format!("sweep {} seed {seed}", dose.label());
         let present = self.finished(&dir);
         if let Some(cell) = self.folder.begin(&format!("train {label}"), &training, present)? {
-            let (ended, model) = self.reinforce(&label, &domain, RewardKind::Value, grpo, &dir)?;
+            let (ended, model) = self.reinforce(&label, &*domain, RewardKind::Value, grpo, &dir)?;
             self.source.save(self.o, &model, &dir.join("final"))?;
             write_json(&dir.join("ended.json"), &ended)?;
             self.folder.finish(cell)?;
@@ -162,13 +154,13 @@ impl<O: Ops> Lab<'_, O> {
         let path = dir.join("items.jsonl");
         let key = key_of(&(&training, &config.evaluate, "neutral"))?;
         if let Some(cell) = self.folder.begin(&label, &key, path.exists())? {
-            rows::write(&path, &self.measured(&domain, dose, seed, &dir)?)?;
+            rows::write(&path, &self.measured(&*domain, dose, seed, &dir)?)?;
             self.folder.finish(cell)?;
         }
         rows::read(&path)
     }
 
-    fn measured(&self, domain: &Frugality, dose: Dose, seed: u64, dir: &std::path::Path) -> Result<Vec<Row>> {
+    fn measured(&self, domain: &dyn Domain, dose: Dose, seed: u64, dir: &std::path::Path) -> Result<Vec<Row>> {
         make_dir(dir)?;
         let model = self.trained_here(dir)?;
         let (items, arm) = (self.domain_items(Split::Test), dose.label());
@@ -183,6 +175,7 @@ impl<O: Ops> Lab<'_, O> {
             seed,
             test: 1,
             config: &self.config.evaluate,
+            micro: self.micro(),
         };
         let show = |d, t| self.went_on(&format!("evaluate {arm}, seed {seed}"), d, t);
         evaluate::rows(self.o, &model, &job, &HookSet::default(), show)
@@ -232,7 +225,7 @@ pub fn result(
                     }
                     effect(&format!("{label}, {families}"), &d, c, None)
                 };
-                let (length, right) = (against(Measure::LogTokens)?, against(Measure::Correct)?);
+                let (length, right) = (against(Measure::Behaviour)?, against(Measure::Correct)?);
                 let mut row = vec![Cell::Text(loss.name()), Cell::Number(alpha), Cell::Text(families.into())];
                 for e in [&length, &right] {
                     row.extend([e.estimate, e.low, e.high].map(Cell::Number));

@@ -7,9 +7,10 @@ use super::power::power_table;
 use super::record::{
     BarPanel, Cell, Decoding, Effect, Figure, Headline, Health, Outcome, Row, Series, Table, TestResult, Verdict,
 };
-use super::rows::{Key, Measure, Side, item_means, paired, room};
+use super::rows::{Key, Measure, Side, item_means, paired, room, shown};
 use super::verdict::{effect, equivalence_p, permutation_p};
 use super::{Context, count_distinct, figures, health};
+use crate::domain::measure::{Measured, Readout, capital};
 use crate::stats::two_proportion_z;
 
 pub const ID: &str = "01-generalisation";
@@ -21,28 +22,34 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     let side = |arm| Side { arm, condition: "neutral" };
     let held_out = |r: &Row| r.split == HELD_OUT;
     let trained = |r: &Row| r.split != HELD_OUT;
-    let margin = c.log_margin();
+    let (m, margin) = (&ctx.measure, ctx.measure.margin);
+    let named = |contrast: &str| format!("{}, {contrast}", m.words.measure);
     let contrast = |measure, f: &dyn Fn(&Row) -> bool| paired(rows, measure, side("value"), side("control"), f);
-    let (length, accuracy) = (contrast(Measure::LogTokens, &held_out), contrast(Measure::Correct, &held_out));
-    let length_trained = contrast(Measure::LogTokens, &trained);
+    let (length, accuracy) = (contrast(Measure::Behaviour, &held_out), contrast(Measure::Correct, &held_out));
+    let length_trained = contrast(Measure::Behaviour, &trained);
 
     let mut checks = health::of_rows(rows, ctx);
     checks.push(health::at_least("held-out items", length.values.len() / length.n_seeds.max(1), ctx.min_items));
-    let room = room(rows, side("control"), held_out);
+    let room = room(rows, m.readout, side("control"), held_out);
     checks.push(Health {
-        name: "room to shorten, held-out families".into(),
+        name: format!("{}, held-out families", m.words.room),
         ok: room >= margin,
         fatal: true,
-        detail: format!(
-            "the control arm could lose {:.1} % of its tokens there, at least {:.1} % wanted",
-            100.0 * (1.0 - (-room).exp()),
-            100.0 * (1.0 - (-margin).exp())
-        ),
+        detail: match m.readout {
+            Readout::Tokens => format!(
+                "the control arm could lose {:.1} % of its tokens there, at least {:.1} % wanted",
+                100.0 * (1.0 - (-room).exp()),
+                100.0 * (1.0 - (-margin).exp())
+            ),
+            Readout::LogOdds => format!(
+                "the control arm could still move {room:.2} nats there before it is 99 % sure of every truth, at least {margin:.2} wanted"
+            ),
+        },
     });
     let judge = || -> Result<(Verdict, Vec<Effect>)> {
-        let primary = effect("log tokens, value − control, held-out families", &length, c, Some(margin))?;
+        let primary = effect(&named("value − control, held-out families"), &length, c, Some(margin))?;
         let acc = effect("accuracy, value − control, held-out families", &accuracy, c, Some(c.accuracy_margin))?;
-        let on_trained = effect("log tokens, value − control, trained families", &length_trained, c, Some(margin))?;
+        let on_trained = effect(&named("value − control, trained families"), &length_trained, c, Some(margin))?;
         let (p, smallest) = permutation_p(&length, c)?;
         let (p_trained, _) = permutation_p(&length_trained, c)?;
         let p_equal = equivalence_p(&length, margin, c)?;
@@ -51,9 +58,9 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         let mut effects = vec![evidence.primary, evidence.accuracy, evidence.trained];
         // Arms that answer briefly without the value reward: would they do as well?
         for arm in ["value-sft", "prompted", "base"] {
-            let d = paired(rows, Measure::LogTokens, side("value"), side(arm), held_out);
+            let d = paired(rows, Measure::Behaviour, side("value"), side(arm), held_out);
             if !d.values.is_empty() {
-                effects.push(effect(&format!("log tokens, value − {arm}, held-out families"), &d, c, None)?);
+                effects.push(effect(&named(&format!("value − {arm}, held-out families")), &d, c, None)?);
             }
         }
         Ok((verdict, effects))
@@ -68,7 +75,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         title: "Generalisation".into(),
         question: "Does the behaviour that training rewarded appear in families of tasks that training never used?"
             .into(),
-        headline: headline(rows)?,
+        headline: headline(rows, m)?,
         verdict,
         effects,
         n_items: count_distinct(rows, |r| &r.item),
@@ -76,13 +83,13 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         n_rows: rows.len(),
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: vec![figure(rows, ctx)?, scatter(rows)],
+        figures: vec![figure(rows, ctx)?, scatter(rows, m)],
         rows_of: None,
         power: power_table(
             &[
-                ("log tokens, value − control, held-out families", &length, Some(margin)),
+                (&named("value − control, held-out families"), &length, Some(margin)),
                 ("accuracy, value − control, held-out families", &accuracy, Some(c.accuracy_margin)),
-                ("log tokens, value − control, trained families", &length_trained, Some(margin)),
+                (&named("value − control, trained families"), &length_trained, Some(margin)),
             ],
             c,
         ),
@@ -109,7 +116,7 @@ struct Evidence {
 fn decide(ctx: &Context, e: &Evidence) -> Verdict {
     let c = &ctx.statistics;
     let &Evidence { ref primary, ref accuracy, ref trained, p, smallest, p_trained, p_equal, room } = e;
-    let percent = |e: f64| format!("{:+.1} %", 100.0 * (e.exp() - 1.0));
+    let (w, show) = (ctx.measure.words, |e: f64| ctx.measure.show(e));
     if smallest > ctx.smallest_useful_p() {
         return super::too_small(smallest, ctx, "items");
     }
@@ -117,39 +124,44 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
     let longer = p < c.alpha && primary.low > 0.0;
     let non_inferior = accuracy.low > -c.accuracy_margin;
     let carried = format!(
-        "on held-out families the value arm uses {} tokens relative to control (95 % interval {} to {}), with accuracy {:+.1} pp ({:+.1} to {:+.1})",
-        percent(primary.estimate),
-        percent(primary.low),
-        percent(primary.high),
+        "on held-out families the value arm {}{}{} relative to control (95 % interval {} to {}), with accuracy {:+.1} pp ({:+.1} to {:+.1})",
+        w.moves[0],
+        show(primary.estimate),
+        w.moves[1],
+        show(primary.low),
+        show(primary.high),
         100.0 * accuracy.estimate,
         100.0 * accuracy.low,
         100.0 * accuracy.high
     );
-    let on_trained = format!("on trained families {}", percent(trained.estimate));
+    let on_trained = format!("on trained families {}", show(trained.estimate));
     let (outcome, p, reason, would_change) = if shorter && non_inferior {
         (
             Outcome::Supports,
             p,
             format!("{carried}; {on_trained}."),
-            "An accuracy loss of more than 5 pp, or the same shortening in an arm that was not rewarded for it."
-                .to_string(),
+            format!(
+                "An accuracy loss of more than 5 pp, or the same {} in an arm that was not rewarded for it.",
+                w.gain
+            ),
         )
     } else if longer {
         (
             Outcome::Refutes,
             p,
             format!("{carried}: the opposite direction; {on_trained}."),
-            "A shortening on held-out families.".into(),
+            format!("A {} on held-out families.", w.gain),
         )
     } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 && room < -trained.estimate {
         (
             Outcome::Inconclusive,
             p,
             format!(
-                "{carried}: equivalent, {on_trained}; but control is so near the bare answers on held-out families that at most {} was possible there.",
-                percent(-room)
+                "{carried}: equivalent, {on_trained}; but control is {} on held-out families that at most {} was possible there.",
+                w.no_room,
+                show(-room)
             ),
-            "Held-out families that the control arm answers at more length.".into(),
+            w.more_room.into(),
         )
     } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 {
         (
@@ -157,17 +169,18 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
             // What is claimed is equivalence there and a difference here: both must hold.
             p_equal.max(p_trained),
             format!(
-                "{carried}: equivalent within ±{:.0} %, while {on_trained} — the behaviour stayed where it was trained.",
-                100.0 * c.ratio_margin
+                "{carried}: equivalent within {}, while {on_trained} — the behaviour stayed where it was trained.",
+                ctx.measure.band()
             ),
-            "A shortening on held-out families beyond the equivalence margin.".into(),
+            format!("A {} on held-out families beyond the equivalence margin.", w.gain),
         )
     } else if shorter {
         (
             Outcome::Inconclusive,
             p,
             format!(
-                "{carried}: shorter, but the accuracy loss cannot be bounded by {:.0} pp.",
+                "{carried}: {}, but the accuracy loss cannot be bounded by {:.0} pp.",
+                w.better,
                 100.0 * c.accuracy_margin
             ),
             "More items, until the accuracy interval excludes or includes the margin.".into(),
@@ -193,11 +206,12 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
 }
 
 /// The study's table: mean tokens and accuracy by family, and an unpaired two-proportion z between the arms. One sample an item.
-fn headline(rows: &[Row]) -> Result<Headline> {
+fn headline(rows: &[Row], m: &Measured) -> Result<Headline> {
+    let mean = m.words.mean;
     let first: Vec<&Row> = rows.iter().filter(|r| r.decoding == Decoding::Sample && r.sample == 0).collect();
     let mut table = Table {
-        title: "Mean tokens and accuracy by family (first sample of each item)".into(),
-        columns: ["family", "split", "arm", "n", "mean tokens", "accuracy"].map(String::from).to_vec(),
+        title: format!("{} and accuracy by family (first sample of each item)", capital(mean)),
+        columns: ["family", "split", "arm", "n", mean, "accuracy"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
     let mut tests = Table {
@@ -213,7 +227,7 @@ fn headline(rows: &[Row]) -> Result<Headline> {
             let Some(one) = of.first() else { continue };
             let n = of.len() as f64;
             let right = of.iter().filter(|r| r.correct == 1.0).count() as u64;
-            let tokens = of.iter().map(|r| f64::from(r.n_tokens)).sum::<f64>() / n;
+            let behaviour = of.iter().map(|r| shown(r, m)).sum::<f64>() / n;
             let accuracy = of.iter().map(|r| r.correct).sum::<f64>() / n;
             match arm.as_str() {
                 "control" => counts[0] = (right, of.len() as u64),
@@ -225,7 +239,7 @@ fn headline(rows: &[Row]) -> Result<Headline> {
                 Cell::Text(one.split.clone()),
                 Cell::Text(arm.clone()),
                 Cell::Number(n),
-                Cell::Number(tokens),
+                Cell::Number(behaviour),
                 Cell::Number(accuracy),
             ]);
         }
@@ -260,13 +274,19 @@ fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
     };
     Ok(Figure::GroupedBars {
         id: format!("{ID}-bars"),
-        title: "Tokens and accuracy by family and arm".into(),
-        panels: vec![panel("mean tokens", &|m| m.tokens)?, panel("accuracy", &|m| m.correct)?],
+        title: match ctx.measure.readout {
+            Readout::Tokens => "Tokens and accuracy by family and arm".into(),
+            Readout::LogOdds => "Log-odds of the untruth and accuracy by family and arm".into(),
+        },
+        panels: vec![
+            panel(ctx.measure.words.mean, &|i| i.shown(ctx.measure.readout))?,
+            panel("accuracy", &|i| i.correct)?,
+        ],
     })
 }
 
-/// Every item's mean tokens in the value arm against those in control.
-fn scatter(rows: &[Row]) -> Figure {
+/// Every item's mean in the value arm against that in control.
+fn scatter(rows: &[Row], m: &Measured) -> Figure {
     let means = item_means(rows);
     let family: BTreeMap<&str, &str> = rows.iter().map(|r| (r.item.as_str(), r.family.as_str())).collect();
     let mut series: Vec<Series> = figures::families(rows).into_iter().map(|f| Series::new(f, Vec::new())).collect();
@@ -276,16 +296,16 @@ fn scatter(rows: &[Row]) -> Figure {
         if let (Some(value), Some(s)) =
             (means.get(&other), series.iter_mut().find(|s| own.is_some_and(|f| s.name == *f)))
         {
-            s.points.push((control.tokens, value.tokens));
+            s.points.push((control.shown(m.readout), value.shown(m.readout)));
         }
     }
     Figure::Scatter {
         id: format!("{ID}-items"),
-        title: "Mean tokens of every item: value against control".into(),
+        title: format!("{} of every item: value against control", capital(m.words.mean)),
         x_axis: "control".into(),
         y_axis: "value".into(),
         series,
-        log: true,
+        log: m.readout == Readout::Tokens,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Test 3: is how long an answer will be decided before its first token? Probes of the residual stream at the last prompt position.
+//! Test 3: is the behaviour (how long an answer will be, whether a statement is true) held before the first token? Probes of the residual stream at the last prompt position.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use super::power::power_of_intervals;
 use super::record::{Decoding, Effect, Figure, LinePanel, NullBand, Outcome, Row, Series, TestResult, Verdict};
 use super::trajectory::mean;
 use super::{Context, health};
+use crate::domain::{Readout, Words};
 use crate::stats::{
     BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
     cluster_codes, grouped_folds, max_statistic, stratified_spearman, t_interval,
@@ -26,10 +27,19 @@ pub struct Probed {
     pub arm: Arm,
     pub seed: u64,
     pub activations: Activations,
-    /// Mean log tokens over samples.
-    pub log_tokens: Vec<f64>,
-    /// Tokens of the first sample: the study's single one.
-    pub first_tokens: Vec<f64>,
+    /// What is predicted: mean log tokens over samples, or 1 for a true statement and 0 for a false one.
+    pub target: Vec<f64>,
+    /// What the study's probe splits at its median, the class first: tokens of the first sample, or 0 for a true statement and 1 for a
+    /// false one.
+    pub first: Vec<f64>,
+}
+
+/// What the study's probe splits at its median.
+pub fn class_value(r: &Row, readout: Readout) -> f64 {
+    match readout {
+        Readout::Tokens => f64::from(r.n_tokens),
+        Readout::LogOdds => f64::from(u8::from(r.truth != "true")),
+    }
 }
 
 /// What all arms share: strata, groups, folds, and what the prompt alone says.
@@ -46,15 +56,25 @@ pub struct Design {
 
 impl Probed {
     /// Behaviour of `items` from the neutral rows of test 1. An item without rows is an error: a length of 0 would be invented.
-    pub fn new(arm: Arm, seed: u64, activations: Activations, rows: &[Row], items: &[String]) -> Result<Self> {
+    pub fn new(
+        arm: Arm,
+        seed: u64,
+        activations: Activations,
+        rows: &[Row],
+        items: &[String],
+        readout: Readout,
+    ) -> Result<Self> {
         let mut sums: BTreeMap<&str, (f64, f64, f64)> = BTreeMap::new();
         let own = |r: &&Row| r.arm == arm.name() && r.seed == seed && r.decoding == Decoding::Sample;
         for r in rows.iter().filter(own) {
             let s = sums.entry(r.item.as_str()).or_default();
-            s.0 += f64::from(r.n_tokens.max(1)).ln();
+            s.0 += match readout {
+                Readout::Tokens => f64::from(r.n_tokens.max(1)).ln(),
+                Readout::LogOdds => 1.0 - class_value(r, readout),
+            };
             s.1 += 1.0;
             if r.sample == 0 {
-                s.2 = f64::from(r.n_tokens);
+                s.2 = class_value(r, readout);
             }
         }
         let missing = |i: &String| {
@@ -63,13 +83,13 @@ impl Probed {
                 arm.name()
             ))
         };
-        let (mut log_tokens, mut first_tokens) = (Vec::new(), Vec::new());
+        let (mut target, mut first) = (Vec::new(), Vec::new());
         for item in items {
-            let &(sum, n, first) = sums.get(item.as_str()).ok_or_else(|| missing(item))?;
-            log_tokens.push(sum / n);
-            first_tokens.push(first);
+            let &(sum, n, class) = sums.get(item.as_str()).ok_or_else(|| missing(item))?;
+            target.push(sum / n);
+            first.push(class);
         }
-        Ok(Self { arm, seed, activations, log_tokens, first_tokens })
+        Ok(Self { arm, seed, activations, target, first })
     }
 
     fn features(&self, layer: usize) -> Result<Features> {
@@ -149,11 +169,11 @@ fn arm_skill(design: &Design, probed: &[&Probed]) -> Result<ArmSkill> {
     let layers = probed.first().map_or(0, |p| p.activations.layers.len());
     let mut predicted = Vec::new();
     for p in probed {
-        let of = |l| -> Result<Vec<f64>> { Ok(p.ridge(design, l)?.predict(&p.log_tokens)?.centred) };
+        let of = |l| -> Result<Vec<f64>> { Ok(p.ridge(design, l)?.predict(&p.target)?.centred) };
         predicted.push((0..layers).map(of).collect::<Result<Vec<_>>>()?);
     }
     let mean = |l: usize| {
-        let per_seed = probed.iter().zip(&predicted).map(|(p, x)| design.skill(&x[l], &p.log_tokens));
+        let per_seed = probed.iter().zip(&predicted).map(|(p, x)| design.skill(&x[l], &p.target));
         per_seed.sum::<f64>() / probed.len().max(1) as f64
     };
     let skill: Vec<f64> = (0..layers).map(mean).collect();
@@ -163,7 +183,7 @@ fn arm_skill(design: &Design, probed: &[&Probed]) -> Result<ArmSkill> {
         let test = design.folds.test(f);
         let others: Vec<usize> = (0..design.rows).filter(|i| !test.contains(i)).collect();
         let elsewhere: Vec<f64> = (0..layers)
-            .map(|l| probed.iter().zip(&predicted).map(|(p, x)| design.skill_on(&others, &x[l], &p.log_tokens)).sum())
+            .map(|l| probed.iter().zip(&predicted).map(|(p, x)| design.skill_on(&others, &x[l], &p.target)).sum())
             .collect();
         let layer = highest(&elsewhere);
         for (own, x) in nested.iter_mut().zip(&predicted) {
@@ -191,7 +211,7 @@ fn permutation(design: &Design, probed: &[&Probed], c: &ProbeConfig, seed: u64) 
             .iter()
             .zip(&ridges)
             .map(|(p, ridges)| {
-                let y: Vec<f64> = order.iter().map(|&i| p.log_tokens[i]).collect();
+                let y: Vec<f64> = order.iter().map(|&i| p.target[i]).collect();
                 let one = |r: &RidgeProbe| r.predict(&y).map_or(f64::NAN, |x| design.skill(&x.centred, &y));
                 ridges.iter().map(one).collect()
             })
@@ -256,15 +276,20 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
     let skills: BTreeMap<Arm, ArmSkill> =
         ARMS.into_iter().map(|a| Ok((a, arm_skill(design, &of(a))?))).collect::<Result<_>>()?;
     let value = &skills[&Arm::Value];
+    let w = ctx.measure.words;
     let mut checks = ctx.training.clone();
     checks.push(health::at_least("items", design.rows, ctx.min_items));
-    let varies = of(Arm::Value).iter().all(|p| p.log_tokens.iter().any(|v| *v != p.log_tokens[0]));
+    let varies = of(Arm::Value).iter().all(|p| p.target.iter().any(|v| *v != p.target[0]));
     checks.push(super::record::Health {
-        name: "length of the value arm's answers varies".into(),
+        name: w.probed_varies.into(),
         ok: varies && value.skill.iter().all(|s| s.is_finite()),
         fatal: true,
-        detail: if varies { "within families" } else { "every item has the same mean length: nothing to predict" }
-            .into(),
+        detail: match (varies, ctx.measure.readout) {
+            (true, _) => "within families",
+            (false, Readout::Tokens) => "every item has the same mean length: nothing to predict",
+            (false, Readout::LogOdds) => "every statement has the same truth: nothing to predict",
+        }
+        .into(),
     });
     let mut band = None;
     let mut judge = || {
@@ -282,10 +307,8 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         number: 3,
         id: ID.into(),
         title: "Residual-stream probing".into(),
-        question:
-            "Does the model hold, before its first token, how long its answer will be, beyond what the prompt says?"
-                .into(),
-        headline: auroc::headline(&study),
+        question: w.probed_question.into(),
+        headline: auroc::headline(&study, w),
         verdict,
         effects,
         n_items: design.rows,
@@ -293,7 +316,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         n_rows: probed.len() * design.rows,
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: vec![auroc::figure(&study, probed, &design.strata, &design.groups, c), figure(&skills, band)],
+        figures: vec![auroc::figure(&study, probed, &design.strata, &design.groups, c, w), figure(&skills, band, w)],
         rows_of: Some("01-generalisation".into()),
         power,
         key: ctx.key.clone(),
@@ -314,13 +337,13 @@ fn decide(
     let at = |arm: Arm| {
         move |rows: &[usize]| {
             let per_seed = of(arm).zip(&skills[&arm].nested);
-            per_seed.map(|(p, x)| design.skill_on(rows, x, &p.log_tokens)).collect::<Vec<f64>>()
+            per_seed.map(|(p, x)| design.skill_on(rows, x, &p.target)).collect::<Vec<f64>>()
         }
     };
     let mut reader = Vec::new();
     for p in of(Arm::Value) {
         let probe = RidgeProbe::new(&design.prompt, &design.folds, &RidgeProbe::default_grid(design.prompt.cols()))?;
-        reader.push((probe.predict(&p.log_tokens)?.centred, &p.log_tokens));
+        reader.push((probe.predict(&p.target)?.centred, &p.target));
     }
     let prompt_skill = |rows: &[usize]| {
         // Features without any relation to length have no rank correlation to take away.
@@ -342,8 +365,9 @@ fn decide(
     // Every comparison must hold: the largest p counts.
     let p = contrasts.iter().map(|c| c.1).fold(max.p, f64::max);
     let found = format!(
-        "the value arm's probe (best at block {}, chosen out of fold) ranks answer lengths within families with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
+        "the value arm's probe (best at block {}, chosen out of fold) {} within families with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
         skills[&Arm::Value].best,
+        ctx.measure.words.probed_found,
         primary.estimate,
         max.p,
         contrasts[0].0.estimate,
@@ -357,7 +381,7 @@ fn decide(
     } else if p_less < c.alpha {
         (Outcome::Refutes, "A value arm whose probes exceed those of base and control.")
     } else {
-        (Outcome::Inconclusive, "More items, samples or seeds; or a value arm whose lengths vary more within families.")
+        (Outcome::Inconclusive, ctx.measure.words.probed_more)
     };
     let p = if outcome == Outcome::Refutes { p_less } else { p };
     let mut effects: Vec<Effect> = contrasts.into_iter().map(|c| c.0).collect();
@@ -373,7 +397,7 @@ fn decide(
     Ok((verdict, effects))
 }
 
-fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>) -> Figure {
+fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>, w: &Words) -> Figure {
     let line = |(arm, s): (&Arm, &ArmSkill)| {
         Series::new(arm.name(), s.skill.iter().enumerate().map(|(l, v)| (l as f64, *v)).collect())
     };
@@ -391,7 +415,7 @@ fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>) -> Figure {
     };
     Figure::Lines {
         id: format!("{ID}-layers"),
-        title: "Probe skill by layer: rank correlation with length within families".into(),
+        title: format!("Probe skill by layer: rank correlation with {} within families", w.probed),
         panels: vec![panel],
     }
 }
@@ -414,7 +438,7 @@ mod tests {
     fn probed(arm: Arm, shows: f64, prompt: f64) -> Probed {
         let n = 120u64;
         let hidden_part = |i: u64| noise(i + 1000);
-        let log_tokens: Vec<f64> =
+        let target: Vec<f64> =
             (0..n).map(|i| (i % 2) as f64 + hidden_part(i) + prompt * (i % 12) as f64 + 0.1 * noise(i + 77)).collect();
         let layer = |l: u64| {
             let row = |i: u64| {
@@ -428,8 +452,8 @@ mod tests {
             (0..n).flat_map(row).collect::<Vec<f32>>()
         };
         let activations = Activations { items: n as usize, hidden: 6, layers: vec![layer(0), layer(1)], first: 0 };
-        let first_tokens = log_tokens.iter().map(|l| l.exp().round()).collect();
-        Probed { arm, seed: 42, activations, log_tokens, first_tokens }
+        let first = target.iter().map(|l| l.exp().round()).collect();
+        Probed { arm, seed: 42, activations, target, first }
     }
 
     fn judge(shows: [f64; 3], prompt: f64) -> (Verdict, TestResult) {
@@ -470,7 +494,7 @@ mod tests {
         let design = Design::new(&prompts, &c, 0).unwrap();
         let all: Vec<Probed> = ARMS
             .into_iter()
-            .map(|a| Probed { log_tokens: vec![2.0; 120], first_tokens: vec![7.0; 120], ..probed(a, 1.0, 0.0) })
+            .map(|a| Probed { target: vec![2.0; 120], first: vec![7.0; 120], ..probed(a, 1.0, 0.0) })
             .collect();
         let r = result(&all, &design, &c, &context(100)).unwrap();
         assert_eq!(r.verdict.outcome, Outcome::NotTested);

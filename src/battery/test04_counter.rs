@@ -10,9 +10,11 @@ use super::record::{
     TestResult, Verdict,
 };
 use super::trajectory::{
-    Axis, Course, Point, alive, break_index, dose, frozen_accuracy, log_ranks, points, restricted_effect,
+    Axis, Course, LEAST_RIGHT, Point, TURNED, alive, break_index, dose, frozen_accuracy, log_ranks, points,
+    restricted_effect,
 };
 use super::{Context, count_distinct, health, spread};
+use crate::domain::measure::{Readout, capital};
 use crate::stats::kaplan_meier;
 
 pub const ID: &str = "04-counter-training";
@@ -26,6 +28,7 @@ pub const ARMS: [Arm; 4] = [Arm::Base, Arm::Control, Arm::Value, Arm::ValueSft];
 /// Result from the attacks on [`ARMS`] (those that the run has).
 pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
+    let (w, readout) = (ctx.measure.words, ctx.measure.readout);
     let of = |phase: Phase| attacks.iter().filter(move |(p, _)| *p == phase).map(|(_, t)| t);
     let rl: Vec<(&Trajectory, Course)> = of(PHASES[0]).map(|t| (t, course(t, ctx))).collect();
     for (t, c) in &rl {
@@ -34,11 +37,21 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         checks.extend(frozen_accuracy(t, &c.points, "the RL attack"));
         checks.push(alive(t, &c.points, c.event, "the RL attack", compared, &ctx.rules));
         let start = c.points.first().map_or(0.0, |p| p.tokens);
+        let right = c.points.first().map_or(0, |p| p.right_at_start);
+        let (ok, detail) = match readout {
+            Readout::Tokens => (
+                ctx.rules.break_ratio * start < ctx.limit as f64,
+                format!("{start:.1} tokens at the start; the limit is {} tokens", ctx.limit),
+            ),
+            Readout::LogOdds => {
+                (right >= LEAST_RIGHT, format!("{right} answers are right at the start; at least {LEAST_RIGHT} wanted"))
+            }
+        };
         checks.push(super::record::Health {
             name: format!("room to break, {}, seed {}", t.arm.name(), t.seed),
-            ok: ctx.rules.break_ratio * start < ctx.limit as f64,
+            ok,
             fatal: compared,
-            detail: format!("{start:.1} tokens at the start; the limit is {} tokens", ctx.limit),
+            detail,
         });
     }
     checks.extend(health::of_checks(of(PHASES[0]).chain(of(PHASES[1]))));
@@ -47,7 +60,7 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
         name: "the attack breaks base".into(),
         ok: broken > 0,
         fatal: true,
-        detail: format!("{broken} of {} attacks on base doubled its length and kept it doubled", ctx.seeds.len()),
+        detail: format!("{broken} of {} attacks on base {}", ctx.seeds.len(), w.breaks),
     });
     let items = rl.first().and_then(|(t, _)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));
     checks.push(health::at_least("items at every check", items, ctx.min_checked));
@@ -94,7 +107,7 @@ fn compared(rl: &[(&Trajectory, Course)], ctx: &Context) -> Vec<(String, usize, 
 /// An attack and its lasting break.
 fn course(t: &Trajectory, ctx: &Context) -> Course {
     let points = points(t, |_| true);
-    Course { event: break_index(&points, &ctx.rules), points }
+    Course { event: break_index(&points, &ctx.rules, ctx.measure.readout), points }
 }
 
 fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec<Effect>)> {
@@ -169,13 +182,14 @@ fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Ve
 
 /// The study's flip: first check whose greedy mean exceeds twice the model's own at step 0.
 fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> {
+    let (w, readout) = (ctx.measure.words, ctx.measure.readout);
     let columns = [
         "attack",
         "arm",
         "seed",
-        "tokens at start",
-        "first step beyond 2×",
-        "tokens at end",
+        w.start_end[0],
+        w.crossing,
+        w.start_end[1],
         "accuracy at end",
         "nats moved",
         "lasting break at nats",
@@ -188,8 +202,15 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
         rows: Vec::new(),
     };
     let mut followed = Table {
-        title: "Probe of short against long greedy answers along the attack: AUROC (the study's, which pools families)"
-            .into(),
+        title: match readout {
+            Readout::Tokens => {
+                "Probe of short against long greedy answers along the attack: AUROC (the study's, which pools families)"
+            }
+            Readout::LogOdds => {
+                "Probe of true against false statements along the attack: AUROC (the study's, which pools topics)"
+            }
+        }
+        .into(),
         columns: ["attack", "arm", "seed", "step", "fitted anew", "frozen at step 0"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
@@ -197,18 +218,24 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
     for (phase, t) in attacks {
         let p = points(t, |_| true);
         let (Some(first), Some(last)) = (p.first(), p.last()) else { continue };
-        let flip = p.iter().find(|x| x.greedy_tokens > 2.0 * first.greedy_tokens).map(|x| x.step);
-        let lasting = break_index(&p, &ctx.rules).map(|i| dose(&p, i));
-        let course = probes(t)?;
+        let flip = p.iter().find(|x| x.crossed(first, readout)).map(|x| x.step);
+        let lasting = break_index(&p, &ctx.rules, readout).map(|i| dose(&p, i));
+        let course = probes(t, ctx.measure.readout)?;
         let lost = course.iter().find(|p| p.refitted.is_some_and(|a| a < 0.6)).map(|p| p.step);
         let or_never = |x: Option<f64>| x.map_or(Cell::Text("never".into()), Cell::Number);
         table.rows.push(vec![
             Cell::Text(phase.name()),
             Cell::Text(t.arm.name().into()),
             Cell::Text(t.seed.to_string()),
-            Cell::Number(first.greedy_tokens),
+            Cell::Number(match readout {
+                Readout::Tokens => first.greedy_tokens,
+                Readout::LogOdds => first.right_at_start as f64,
+            }),
             or_never(flip.map(|s| s as f64)),
-            Cell::Number(last.greedy_tokens),
+            Cell::Number(match readout {
+                Readout::Tokens => last.greedy_tokens,
+                Readout::LogOdds => last.turned,
+            }),
             Cell::Number(last.accuracy),
             Cell::Number(dose(&p, p.len())),
             or_never(lasting),
@@ -233,21 +260,22 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
         }
     }
     Ok(Headline {
-        summary: format!("First step beyond 2× under the RL attack — {}", summary.join("; ")),
+        summary: format!("{} under the RL attack — {}", capital(w.crossing), summary.join("; ")),
         tables: vec![table, followed],
     })
 }
 
 fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>> {
+    let (w, readout) = (ctx.measure.words, ctx.measure.readout);
     let panel = |title: &str, x_axis: &str, phase: Phase, x: &dyn Fn(&[Point], usize) -> f64| {
         let (mut lines, mut events) = (Vec::new(), Vec::new());
         for (_, t) in attacks.iter().filter(|(p, _)| *p == phase) {
             let p = points(t, |_| true);
             let name = format!("{}, seed {}", t.arm.name(), t.seed);
-            // In multiples of the arm's own start, where the rule's threshold is one line for all.
-            let start = p.first().map_or(1.0, |p| p.tokens.max(1e-9));
-            lines.push(Series::new(name.clone(), (0..p.len()).map(|i| (x(&p, i), p[i].tokens / start)).collect()));
-            events.extend(break_index(&p, &ctx.rules).map(|i| Event {
+            // Relative to the arm's own start, where the rule's threshold is one line for all.
+            let points = (0..p.len()).map(|i| (x(&p, i), p[i].relative(&p[0], readout)));
+            lines.push(Series::new(name.clone(), points.collect()));
+            events.extend(break_index(&p, &ctx.rules, readout).map(|i| Event {
                 name: format!("{name}: lasting break"),
                 x: x(&p, i),
                 interval: None,
@@ -256,11 +284,13 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
         LinePanel {
             title: title.into(),
             x_axis: x_axis.into(),
-            y_axis: "mean tokens / own start".into(),
+            y_axis: w.relative.into(),
             series: lines,
-            references: vec![Reference {
-                name: format!("{}× step 0", ctx.rules.break_ratio),
-                y: ctx.rules.break_ratio,
+            references: vec![match readout {
+                Readout::Tokens => {
+                    Reference { name: format!("{}× step 0", ctx.rules.break_ratio), y: ctx.rules.break_ratio }
+                }
+                Readout::LogOdds => Reference { name: "half of the right answers".into(), y: TURNED },
             }],
             events,
             ..LinePanel::default()
@@ -293,7 +323,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
         ..LinePanel::default()
     };
     for (_, t) in attacks.iter().filter(|(p, _)| *p == PHASES[0]) {
-        let course = probes(t)?;
+        let course = probes(t, ctx.measure.readout)?;
         let line = |what: &str, y: &dyn Fn(&ProbeAt) -> Option<f64>| {
             let points = course.iter().filter_map(|p| Some((p.step as f64, y(p)?))).collect();
             Series::new(format!("{}{what}, seed {}", t.arm.name(), t.seed), points)
@@ -331,7 +361,14 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
     }
     for (phase, name) in PHASES.into_iter().zip(["RL", "supervised"]) {
         let title = format!("Spread over items under the {name} attack: median, and 10 to 90 % of the items");
-        out.extend(spread::figure(&format!("{ID}-spread-{}", name.to_lowercase()), &title, attacks, phase, &ARMS));
+        out.extend(spread::figure(
+            &format!("{ID}-spread-{}", name.to_lowercase()),
+            &title,
+            attacks,
+            phase,
+            &ARMS,
+            &ctx.measure,
+        ));
     }
     Ok(out)
 }

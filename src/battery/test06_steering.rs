@@ -14,6 +14,7 @@ use super::record::{
 use super::rows::Paired;
 use super::verdict::effect;
 use super::{Context, health};
+use crate::domain::{Measured, Readout};
 use crate::stats::{BootstrapInterval, against_random, cluster_codes, dose_response};
 
 pub const ID: &str = "06-steering";
@@ -29,6 +30,27 @@ pub struct Dosed {
     /// Per item.
     pub tokens: Vec<f64>,
     pub correct: Vec<f64>,
+    /// Per item, where the domain measures log-odds: those of answering true. The direction runs from false to true statements, and the
+    /// untruth is the one answer to half of the items and the other to the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log_odds: Vec<f64>,
+}
+
+impl Dosed {
+    /// What the dose is to change, of every item: log tokens, or log-odds of answering true.
+    fn values(&self) -> Vec<f64> {
+        if self.log_odds.is_empty() {
+            self.tokens.iter().map(|t| t.max(1.0).ln()).collect()
+        } else {
+            self.log_odds.clone()
+        }
+    }
+
+    /// The same in the units of tables, averaged.
+    pub fn shown(&self) -> f64 {
+        let v = if self.log_odds.is_empty() { &self.tokens } else { &self.log_odds };
+        v.iter().sum::<f64>() / v.len().max(1) as f64
+    }
 }
 
 /// `steer/<arm>-seed-<s>.json`: one arm steered along its own direction and along random ones.
@@ -48,18 +70,18 @@ pub struct Steered {
     /// The unit vector itself.
     #[serde(default)]
     pub direction: Vec<f32>,
-    /// Random directions at the ends of the accuracy-preserving range: slope of log tokens each.
+    /// Random directions at the ends of the accuracy-preserving range: slope each.
     pub random: Vec<f64>,
 }
 
-/// Unit vector from short to long: per family the difference of the mean activations of items above and below the family's median
-/// length, weighted by family size. `None` where no family has both.
-pub fn direction(a: &Activations, layer: usize, log_tokens: &[f64], families: &[usize]) -> Option<Vec<f32>> {
+/// Unit vector from short to long (from false to true): per family the difference of the mean activations of items above and below the
+/// family's median, weighted by family size. `None` where no family has both.
+pub fn direction(a: &Activations, layer: usize, target: &[f64], families: &[usize]) -> Option<Vec<f32>> {
     let mut sum = vec![0.0f64; a.hidden];
     let mut found = false;
     for family in 0..families.iter().max().map_or(0, |m| m + 1) {
         let of: Vec<usize> = (0..a.items).filter(|&i| families[i] == family).collect();
-        let mut lengths: Vec<f64> = of.iter().map(|&i| log_tokens[i]).collect();
+        let mut lengths: Vec<f64> = of.iter().map(|&i| target[i]).collect();
         lengths.sort_by(f64::total_cmp);
         let (Some(&lower), Some(&upper)) =
             (lengths.get(lengths.len().saturating_sub(1) / 2), lengths.get(lengths.len() / 2))
@@ -69,7 +91,7 @@ pub fn direction(a: &Activations, layer: usize, log_tokens: &[f64], families: &[
         let median = (lower + upper) / 2.0;
         // Short is at most the median, unless that is everything.
         let all_short = lengths.last() == Some(&median);
-        let is_long = |&&i: &&usize| if all_short { log_tokens[i] >= median } else { log_tokens[i] > median };
+        let is_long = |&&i: &&usize| if all_short { target[i] >= median } else { target[i] > median };
         let (long, short): (Vec<usize>, Vec<usize>) = of.iter().partition(is_long);
         if long.is_empty() || short.is_empty() {
             continue;
@@ -113,21 +135,22 @@ impl Steered {
         self.doses[zero - down..zero + up].iter().map(|d| d.dose).collect()
     }
 
-    /// Slope of log tokens on dose, item by item.
+    /// Slope on dose, item by item.
     fn slopes(&self, doses: &[f64]) -> Vec<f64> {
         let x = doses.iter().sum::<f64>() / doses.len().max(1) as f64;
         let square: f64 = doses.iter().map(|d| (d - x).powi(2)).sum();
+        let measured: Vec<Vec<f64>> = doses.iter().map(|d| self.at(*d).map_or(Vec::new(), Dosed::values)).collect();
         let slope = |i: usize| {
-            let of = |d: &f64| self.at(*d).map_or(0.0, |r| (d - x) * r.tokens[i].max(1.0).ln());
-            doses.iter().map(of).sum::<f64>() / square
+            let of = |(d, values): (&f64, &Vec<f64>)| values.get(i).map_or(0.0, |v| (d - x) * v);
+            doses.iter().zip(&measured).map(of).sum::<f64>() / square
         };
         (0..self.items.len()).map(slope).collect()
     }
 }
 
-/// Mean slope of log tokens between two doses.
+/// Mean slope between two doses.
 pub fn slope_between(low: &Dosed, high: &Dosed) -> f64 {
-    let log = |d: &Dosed| d.tokens.iter().map(|t| t.max(1.0).ln()).sum::<f64>() / d.tokens.len().max(1) as f64;
+    let log = |d: &Dosed| d.values().iter().sum::<f64>() / d.tokens.len().max(1) as f64;
     (log(high) - log(low)) / (high.dose - low.dose)
 }
 
@@ -165,7 +188,7 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
         title: "Activation steering".into(),
         question: "Does a direction inside the model carry the behaviour, more than any direction of its size would?"
             .into(),
-        headline: headline(steered),
+        headline: headline(steered, &ctx.measure),
         verdict,
         effects,
         n_items: items,
@@ -181,7 +204,7 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
 }
 
 fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Verdict, Vec<Effect>)> {
-    let c = &ctx.statistics;
+    let (c, w) = (&ctx.statistics, ctx.measure.words);
     let (mut p_random, mut smallest, mut effects) = (0.0f64, 0.0f64, Vec::new());
     let mut difference = Paired::default();
     let mut slopes = [0.0f64; 2];
@@ -203,9 +226,9 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
             let codes = cluster_codes(&s.canonical);
             for d in &doses {
                 let Some(row) = s.at(*d) else { continue };
-                for (i, t) in row.tokens.iter().enumerate() {
+                for (i, v) in row.values().into_iter().enumerate() {
                     dose.push(*d);
-                    log.push(t.max(1.0).ln());
+                    log.push(v);
                     item.push(i);
                     cluster.push(codes[i]);
                 }
@@ -213,7 +236,7 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
             let r = dose_response(&dose, &log, &item, &cluster, BootstrapInterval::Percentile, &c.resampling())?;
             slopes[slot] += r.estimate.unwrap_or(0.0) / value.len() as f64;
             effects.push(Effect {
-                name: format!("slope of log tokens on dose, {}, seed {}", s.arm.name(), s.seed),
+                name: format!("{}, {}, seed {}", w.slope, s.arm.name(), s.seed),
                 estimate: r.estimate.unwrap_or(f64::NAN),
                 low: r.ci.map_or(f64::NAN, |c| c.low),
                 high: r.ci.map_or(f64::NAN, |c| c.high),
@@ -234,11 +257,11 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
         return Ok((super::too_small(smallest, ctx, "random directions"), effects));
     }
     let (p_more, _) = super::verdict::permutation_p(&difference, c)?;
-    let more = effect("slope of log tokens on dose, value − control", &difference, c, None)?;
+    let more = effect(&format!("{}, value − control", w.slope), &difference, c, None)?;
     let p = p_random.max(p_more);
     let found = format!(
-        "one RMS along the value arm's direction changes log length by {:+.2} (control {:+.2}); against random directions p = {p_random:.3}, value − control {:+.2} ({:+.2} to {:+.2})",
-        slopes[0], slopes[1], more.estimate, more.low, more.high
+        "one RMS along the value arm's direction changes {} by {:+.2} (control {:+.2}); against random directions p = {p_random:.3}, value − control {:+.2} ({:+.2} to {:+.2})",
+        w.steered, slopes[0], slopes[1], more.estimate, more.low, more.high
     );
     let (outcome, p, would_change) = if p < c.alpha && slopes[0] > 0.0 && more.estimate > 0.0 {
         (Outcome::Supports, p, "Random directions, or control's, that steer as much.")
@@ -259,10 +282,10 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
     Ok((verdict, effects))
 }
 
-fn headline(steered: &[Steered]) -> Headline {
+fn headline(steered: &[Steered], m: &Measured) -> Headline {
     let mut table = Table {
         title: "Greedy answers by dose, at the layer where the arm's own probe is best".into(),
-        columns: ["arm", "seed", "layer", "dose (RMS)", "mean tokens", "accuracy"].map(String::from).to_vec(),
+        columns: ["arm", "seed", "layer", "dose (RMS)", m.words.steered_mean, "accuracy"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
     let mut summary = Vec::new();
@@ -274,13 +297,18 @@ fn headline(steered: &[Steered]) -> Headline {
                 Cell::Text(s.seed.to_string()),
                 Cell::Number(s.layer as f64),
                 Cell::Number(d.dose),
-                Cell::Number(mean(&d.tokens)),
+                Cell::Number(d.shown()),
                 Cell::Number(mean(&d.correct)),
             ]);
         }
-        let zero = s.at(0.0).map_or(f64::NAN, |d| mean(&d.tokens));
-        let doubled = s.doses.iter().find(|d| d.dose > 0.0 && mean(&d.tokens) >= 2.0 * zero).map(|d| d.dose);
-        let doubled = doubled.map_or("no dose doubles the length".to_string(), |d| format!("doubled at dose {d}"));
+        let zero = s.at(0.0).map_or(f64::NAN, Dosed::shown);
+        let far = |d: &&Dosed| match m.readout {
+            Readout::Tokens => d.shown() >= 2.0 * zero,
+            Readout::LogOdds => zero <= 0.0 && d.shown() > 0.0,
+        };
+        let doubled = s.doses.iter().filter(|d| d.dose > 0.0).find(far).map(|d| d.dose);
+        let [never, at] = m.words.steered_most;
+        let doubled = doubled.map_or(never.to_string(), |d| format!("{at} {d}"));
         summary.push(format!("{} seed {}: {doubled}", s.arm.name(), s.seed));
     }
     Headline { summary: summary.join("; "), tables: vec![table] }
@@ -289,7 +317,7 @@ fn headline(steered: &[Steered]) -> Headline {
 fn figures(steered: &[Steered], ctx: &Context) -> Vec<Figure> {
     let panel = |s: &Steered| {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
-        let log = |d: &Dosed| mean(&d.tokens.iter().map(|t| t.max(1.0).ln()).collect::<Vec<_>>());
+        let log = |d: &Dosed| mean(&d.values());
         let range = s.preserving(ctx.rules.keeps_accuracy);
         let ends = range.first().copied().zip(range.last().copied());
         let zero = s.at(0.0);
@@ -313,9 +341,9 @@ fn figures(steered: &[Steered], ctx: &Context) -> Vec<Figure> {
     };
     vec![Figure::DoseResponse {
         id: format!("{ID}-dose"),
-        title: "Length and accuracy by dose, before random directions".into(),
+        title: ctx.measure.words.steered_title.into(),
         x_axis: "dose, units of the layer's residual RMS".into(),
-        y_axis: "mean log tokens".into(),
+        y_axis: ctx.measure.words.steered_axis.into(),
         panels: steered.iter().map(panel).collect(),
     }]
 }
@@ -332,6 +360,7 @@ mod tests {
             tokens: (0..60)
                 .map(|i| (2.5 + slope * dose * (1.0 + 0.1 * (i % 7) as f64) + 0.05 * (i % 3) as f64).exp())
                 .collect(),
+            log_odds: Vec::new(),
             correct: (0..60).map(|i| f64::from(u8::from(dose.abs() <= 0.5 || i % 2 == 0))).collect(),
         };
         Steered {

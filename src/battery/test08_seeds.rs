@@ -3,9 +3,10 @@
 use super::error::Result;
 use super::power::power_of_means;
 use super::record::{Cell, Decoding, Effect, Figure, Headline, Outcome, Row, Table, TestResult, Verdict};
-use super::rows::{Measure, Paired, Side, paired};
+use super::rows::{Measure, Paired, Side, paired, shown};
 use super::verdict::effect;
 use super::{Context, count_distinct, figures, health};
+use crate::domain::{Measured, Readout};
 use crate::stats::{describe, t_interval, tost_one_sample};
 
 pub const ID: &str = "08-seeds";
@@ -24,8 +25,12 @@ fn by_seed(rows: &[Row], measure: Measure, seeds: &[u64], held_out: bool) -> Vec
 
 /// The study's table: accuracy and tokens of every arm and family, mean and standard deviation (ddof 1) over seeds. First sample of
 /// each item.
-fn over_seeds(rows: &[Row], seeds: &[u64]) -> Table {
-    let columns = ["arm", "family", "seeds", "accuracy, mean", "accuracy, sd", "tokens, mean", "tokens, sd"];
+fn over_seeds(rows: &[Row], seeds: &[u64], m: &Measured) -> Table {
+    let (mean, sd) = match m.readout {
+        Readout::Tokens => ("tokens, mean".to_string(), "tokens, sd".to_string()),
+        Readout::LogOdds => (format!("{}, mean", m.words.measure), format!("{}, sd", m.words.measure)),
+    };
+    let columns = ["arm", "family", "seeds", "accuracy, mean", "accuracy, sd", &mean, &sd];
     let mut table = Table {
         title: "Mean and standard deviation over seeds (first sample of each item)".into(),
         columns: columns.map(String::from).to_vec(),
@@ -49,7 +54,7 @@ fn over_seeds(rows: &[Row], seeds: &[u64]) -> Table {
                 (values.len(), Cell::Number(mean), sd)
             };
             let (n, accuracy, accuracy_sd) = summary(&|r| f64::from(u8::from(r.correct == 1.0)));
-            let (_, tokens, tokens_sd) = summary(&|r| f64::from(r.n_tokens));
+            let (_, tokens, tokens_sd) = summary(&|r| shown(r, m));
             if n > 0 {
                 let names = [Cell::Text(arm.clone()), Cell::Text(family.clone()), Cell::Number(n as f64)];
                 table.rows.push(names.into_iter().chain([accuracy, accuracy_sd, tokens, tokens_sd]).collect());
@@ -62,9 +67,10 @@ fn over_seeds(rows: &[Row], seeds: &[u64]) -> Table {
 /// Result from the rows of test 1.
 pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     let c = &ctx.statistics;
+    let w = ctx.measure.words;
     let n = ctx.seeds.len();
     let effects_of = |measure, held_out| by_seed(rows, measure, &ctx.seeds, held_out);
-    let (length, trained) = (effects_of(Measure::LogTokens, true), effects_of(Measure::LogTokens, false));
+    let (length, trained) = (effects_of(Measure::Behaviour, true), effects_of(Measure::Behaviour, false));
     let accuracy = effects_of(Measure::Correct, true);
     let mut checks = ctx.training.clone();
     checks.push(health::at_least("seeds", n, ctx.rules.fewest_seeds));
@@ -72,9 +78,12 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
 
     let mut table = Table {
         title: "Effect of the value reward by seed (value − control)".into(),
-        columns: ["seed", "log tokens, held out", "log tokens, trained", "accuracy, held out"]
-            .map(String::from)
-            .to_vec(),
+        columns: vec![
+            "seed".into(),
+            format!("{}, held out", w.measure),
+            format!("{}, trained", w.measure),
+            "accuracy, held out".into(),
+        ],
         rows: Vec::new(),
     };
     let mut effects = Vec::new();
@@ -84,29 +93,30 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         let of = |r: &Row| r.seed == *seed && r.split == "held_out";
         let d: Paired = paired(
             rows,
-            Measure::LogTokens,
+            Measure::Behaviour,
             Side { arm: "value", condition: "neutral" },
             Side { arm: "control", condition: "neutral" },
             of,
         );
         if d.values.len() > 1 {
-            effects.extend(effect(&format!("log tokens, held-out families, seed {seed}"), &d, c, None).ok());
+            effects.extend(effect(&format!("{}, held-out families, seed {seed}", w.measure), &d, c, None).ok());
         }
     }
+    let contrast = format!("{}, value − control, held-out families", w.measure);
     let summary = match describe(&length) {
         Ok(s) if n > 1 => {
-            format!("log tokens, value − control, held-out families: {:+.3} ± {:.3} (sd over {n} seeds)", s.mean, s.sd)
+            format!("{contrast}: {:+.3} ± {:.3} (sd over {n} seeds)", s.mean, s.sd)
         }
-        _ => format!(
-            "log tokens, value − control, held-out families: {:+.3} (one seed)",
-            length.first().copied().unwrap_or(f64::NAN)
-        ),
+        _ => format!("{contrast}: {:+.3} (one seed)", length.first().copied().unwrap_or(f64::NAN)),
     };
     let figure = Figure::Forest {
         id: format!("{ID}-forest"),
         title: "Effect by seed".into(),
-        axis: "log ratio of tokens, value over control, held-out families".into(),
-        margin: Some(c.log_margin()),
+        axis: match ctx.measure.readout {
+            Readout::Tokens => "log ratio of tokens, value over control, held-out families".into(),
+            Readout::LogOdds => format!("{}, value − control, held-out families", w.difference),
+        },
+        margin: Some(ctx.measure.margin),
         effects: effects.clone(),
     };
     let verdict = match super::blocking(&checks) {
@@ -125,7 +135,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         id: ID.into(),
         title: "Seed replication".into(),
         question: "Does the effect come back when training is repeated with other seeds?".into(),
-        headline: Headline { summary, tables: vec![over_seeds(rows, &ctx.seeds), table] },
+        headline: Headline { summary, tables: vec![over_seeds(rows, &ctx.seeds, &ctx.measure), table] },
         verdict,
         effects,
         n_items: count_distinct(rows, |r| &r.item),
@@ -135,18 +145,14 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         health: checks,
         figures: vec![figure],
         rows_of: Some("01-generalisation".into()),
-        power: power_of_means(
-            &[("log tokens, value − control, held-out families", length, Some(c.log_margin()))],
-            "seeds",
-            c,
-        ),
+        power: power_of_means(&[(&contrast, length, Some(ctx.measure.margin))], "seeds", c),
         key: ctx.key.clone(),
     })
 }
 
 fn decide(length: &[f64], ctx: &Context) -> Result<Verdict> {
     let c = &ctx.statistics;
-    let percent = |e: f64| format!("{:+.1} %", 100.0 * (e.exp() - 1.0));
+    let (w, margin, show) = (ctx.measure.words, ctx.measure.margin, |e: f64| ctx.measure.show(e));
     let mut would_change = "A seed whose effect has the other sign.".to_string();
     // Equal effects in all seeds leave no variation to test against.
     let t = t_interval(length, c.level);
@@ -156,29 +162,30 @@ fn decide(length: &[f64], ctx: &Context) -> Result<Verdict> {
     let ci = t.ci.map_or((f64::NAN, f64::NAN), |i| (i.low, i.high));
     let estimate = t.estimate.unwrap_or(f64::NAN);
     let primary = Effect {
-        name: "log tokens, value − control, held-out families, over seeds".into(),
+        name: format!("{}, value − control, held-out families, over seeds", w.measure),
         estimate,
         low: ci.0,
         high: ci.1,
         level: c.level,
         method: t.method,
-        margin: Some(c.log_margin()),
+        margin: Some(margin),
     };
     let p = t.p.unwrap_or(1.0);
     let negative = length.iter().filter(|e| **e < 0.0).count();
     let found = format!(
-        "{} of {} seeds shorten held-out answers; over seeds {} (95 % interval {} to {})",
+        "{} of {} seeds {}; over seeds {} (95 % interval {} to {})",
         negative,
         length.len(),
-        percent(estimate),
-        percent(ci.0),
-        percent(ci.1)
+        w.gains,
+        show(estimate),
+        show(ci.0),
+        show(ci.1)
     );
-    let p_equal = tost_one_sample(length, -c.log_margin(), c.log_margin(), c.alpha)?.p.unwrap_or(1.0);
+    let p_equal = tost_one_sample(length, -margin, margin, c.alpha)?.p.unwrap_or(1.0);
     let (outcome, p) = if negative == length.len() && p < c.alpha && p_equal >= c.alpha {
         (Outcome::Supports, p)
     } else if p < c.alpha && estimate > 0.0 {
-        would_change = "Seeds that shorten held-out answers.".into();
+        would_change = format!("Seeds that {}.", w.gains);
         (Outcome::Refutes, p)
     } else if p_equal < c.alpha {
         would_change = "Seeds whose effect lies beyond the equivalence margin.".into();

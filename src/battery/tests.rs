@@ -1,6 +1,7 @@
 //! A whole battery on a random model: files, resume, refusals.
 
 mod given;
+mod honesty;
 mod lora;
 
 use std::cell::Cell;
@@ -14,8 +15,7 @@ use super::rules::Rules;
 use super::run::{Reporter, run};
 use super::verdict::StatisticsConfig;
 use crate::cpu::Cpu;
-use crate::domain::frugality::Frugality;
-use crate::domain::{Domain, Split};
+use crate::domain::{Measured, Readout, Split, measure};
 use crate::generate::Finish;
 use crate::generate::source::{Source, save};
 use crate::model::config::Sizes;
@@ -63,6 +63,7 @@ pub fn row(
         phase: None,
         step: None,
         mean_logp: -0.1,
+        log_odds: None,
     }
 }
 
@@ -70,6 +71,7 @@ pub fn row(
 pub fn context(min_items: usize) -> Context {
     Context {
         statistics: StatisticsConfig { resamples: 1999, ..StatisticsConfig::default() },
+        measure: Measured { readout: Readout::Tokens, words: &measure::TOKENS, margin: 0.05f64.ln_1p() },
         seeds: vec![42],
         min_items,
         min_checked: min_items,
@@ -122,7 +124,7 @@ impl Observer for Stopping {
 
 /// A random model with a tokenizer of the domain's own text.
 fn model(dir: &Path, config: &BatteryConfig) {
-    let domain = Frugality::new(config.frugality.clone(), 8).unwrap();
+    let domain = super::lab::domain_of(config).unwrap();
     let mut texts: Vec<String> = Split::ALL.iter().flat_map(|&s| domain.items(s)).map(|i| i.prompt.clone()).collect();
     texts.extend(domain.cues().all().iter().map(|c| c.text.clone()));
     let json = train_bpe(texts.into_iter(), 320).unwrap();

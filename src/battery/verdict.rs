@@ -16,7 +16,7 @@ pub struct StatisticsConfig {
     pub seed: u64,
     pub level: f64,
     pub alpha: f64,
-    /// Equivalence margin on token ratios: 0.05 = ±5 %.
+    /// Equivalence margin on token ratios: 0.05 = ±5 %. Of log-odds, what so many points are at even odds: ±0.2 nats.
     pub ratio_margin: f64,
     /// Non-inferiority and equivalence margin on accuracy, in proportion.
     pub accuracy_margin: f64,
@@ -31,11 +31,6 @@ impl Default for StatisticsConfig {
 impl StatisticsConfig {
     pub fn resampling(&self) -> Resampling {
         Resampling { resamples: self.resamples, seed: self.seed, level: self.level }
-    }
-
-    /// The margin on the log scale.
-    pub fn log_margin(&self) -> f64 {
-        self.ratio_margin.ln_1p()
     }
 }
 

@@ -23,12 +23,14 @@ use crate::report;
 use crate::train::run::{Interrupt, Observer};
 
 /// Configurations compiled into the program: `probity battery tiny` needs no file.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("tiny", include_str!("../../configs/tiny.toml")),
     ("tiny-seeds", include_str!("../../configs/tiny-seeds.toml")),
     ("alpha-sweep", include_str!("../../configs/alpha-sweep.toml")),
     ("qwen2-0.5b", include_str!("../../configs/qwen2-0.5b.toml")),
     ("qwen2-0.5b-strict", include_str!("../../configs/qwen2-0.5b-strict.toml")),
+    ("honesty-tiny", include_str!("../../configs/honesty-tiny.toml")),
+    ("honesty-qwen2-0.5b", include_str!("../../configs/honesty-qwen2-0.5b.toml")),
 ];
 
 /// Options of `probity battery`.
@@ -114,7 +116,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         config.seeds = s;
     }
     if let Some(alpha) = args.alpha {
-        config.frugality.reward.alpha = alpha;
+        config.set_alpha(alpha)?;
     }
     if let Some(t) = args.tests {
         config.tests = t;

@@ -11,6 +11,7 @@ use super::battery::{Screen, read_config, text_table};
 use super::console::Progress;
 use super::fetch::FetchArg;
 use crate::battery::config::BatteryConfig;
+use crate::battery::flips::{Flipped, flips_of, tables};
 use crate::battery::provenance::Provenance;
 use crate::battery::record::{Cell, Decoding, Row, Table};
 use crate::battery::rows;
@@ -33,7 +34,8 @@ pub struct Args {
     conditions: Vec<String>,
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// Write the rows here, one JSON object a line, and beside them what they were made with (FILE.manifest.json)
+    /// Write the rows here, one JSON object a line, and beside them what they were made with (FILE.manifest.json) and, of the honesty
+    /// domain, the dialogues (.flip.jsonl)
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -67,20 +69,26 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     args.fetch.ensure(&args.model, args.progress)?;
     let screen = Screen::new(args.progress, args.json);
     let job = Evaluate { config: &config, model: &args.model, conditions: &conditions, seed: args.seed, screen };
-    let (made, provenance) = args.device.run(job)?;
+    let (made, provenance, flips) = args.device.run(job)?;
     let mut manifest = None;
     if let Some(path) = &args.out {
         rows::write(path, &made)?;
         manifest = Some(provenance.clone().write(path, made.len())?);
+        if let Some(flips) = &flips {
+            rows::write(&path.with_extension("flip.jsonl"), flips)?;
+        }
     }
+    let flips = flips.map(|f| tables(&f)).unwrap_or_default();
     let table = summary(&args.model, &made);
     if args.json {
         super::print(&format!(
             "{:#}\n",
-            json!({ "model": args.model, "rows": args.out, "manifest": manifest, "provenance": provenance, "table": table })
+            json!({ "model": args.model, "rows": args.out, "manifest": manifest, "provenance": provenance, "table": table, "flips": flips })
         ));
     } else {
-        super::print(&text_table(&table));
+        for table in std::iter::once(&table).chain(&flips) {
+            super::print(&text_table(table));
+        }
     }
     Ok(0)
 }
@@ -124,9 +132,10 @@ struct Evaluate<'a> {
 }
 
 impl Job for Evaluate<'_> {
-    type Out = (Vec<Row>, Provenance);
+    type Out = (Vec<Row>, Provenance, Option<Vec<Flipped>>);
     fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         let provenance = Provenance::new(o, self.config, self.model, self.conditions, self.seed)?;
-        Ok((evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?, provenance))
+        let rows = evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?;
+        Ok((rows, provenance, flips_of(o, self.config, self.model, self.seed)?))
     }
 }

@@ -57,7 +57,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     config.check()?;
     let source = Source::open(&config.model)?;
     let chat = source.tokenizer()?;
-    let positions = longest(&domain_of(&config)?, &chat, &config)?;
+    let positions = longest(&*domain_of(&config)?, &chat, &config)?;
     type Way<'a> = (Precision, Option<&'a LoraConfig>);
     let of = |grpo: &GrpoConfig, (precision, lora): Way| {
         let optim = OptimConfig { precision, ..config.optim.clone() };

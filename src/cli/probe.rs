@@ -12,6 +12,7 @@ use super::fetch::FetchArg;
 use crate::battery::config::BatteryConfig;
 use crate::battery::record::{Cell, Table};
 use crate::battery::standalone::{Along, ProbeReport, SteerReport, probe, steer};
+use crate::domain::measure::capital;
 use crate::generate::source::EMBEDDED;
 use crate::ops::Ops;
 
@@ -94,7 +95,11 @@ pub fn run_probe(args: Args) -> Result<i32, Box<dyn Error>> {
         return Ok(0);
     }
     let mut table = Table {
-        title: format!("Rank correlation with log length within families, out of fold: {}", args.model),
+        title: format!(
+            "Rank correlation with {} within families, out of fold: {}",
+            config.domain.words().target,
+            args.model
+        ),
         columns: ["block", "skill", "p", "family-wise p"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
@@ -127,25 +132,26 @@ pub fn run_steer(args: SteerArgs) -> Result<i32, Box<dyn Error>> {
         super::print(&format!("{:#}\n", json!(report)));
         return Ok(0);
     }
-    let s = &report.steered;
+    let (s, words) = (&report.steered, config.domain.words());
     if s.doses.is_empty() {
-        super::print("No family has both short and long answers: there is no direction between them.\n");
+        super::print("No family has both of what the direction runs between: there is none.\n");
         return Ok(1);
     }
     let mut table = Table {
         title: format!("Block {}, {} items, greedy: {}", s.layer, s.items.len(), args.common.model),
-        columns: ["dose (RMS)", "mean tokens", "accuracy", "keeps accuracy"].map(String::from).to_vec(),
+        columns: ["dose (RMS)", words.steered_mean, "accuracy", "keeps accuracy"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
     for d in &s.doses {
         let mean = |v: &[f64]| Cell::Number(v.iter().sum::<f64>() / v.len().max(1) as f64);
         let kept = if report.preserving.contains(&d.dose) { "yes" } else { "no" };
-        table.rows.push(vec![Cell::Number(d.dose), mean(&d.tokens), mean(&d.correct), Cell::Text(kept.into())]);
+        table.rows.push(vec![Cell::Number(d.dose), Cell::Number(d.shown()), mean(&d.correct), Cell::Text(kept.into())]);
     }
     super::print(&text_table(&table));
     match &report.against_random {
         Some(r) => super::print(&format!(
-            "Slope of log tokens on dose {:+.3}; against {} random directions p = {:.4} ({})\n",
+            "{} {:+.3}; against {} random directions p = {:.4} ({})\n",
+            capital(words.slope),
             r.estimate.unwrap_or(f64::NAN),
             s.random.len(),
             r.p.unwrap_or(f64::NAN),

@@ -65,7 +65,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         ArmArg::Opposite => Arm::Opposite,
     };
     if let Some(alpha) = args.alpha {
-        config.frugality.reward.alpha = alpha;
+        config.set_alpha(alpha)?;
     }
     if let Some(model) = args.model {
         config.model = model;

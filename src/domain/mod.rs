@@ -9,6 +9,7 @@ pub mod cue;
 pub mod error;
 pub mod frugality;
 pub mod honesty;
+pub mod measure;
 pub mod mt19937;
 pub mod profile;
 mod reading;
@@ -21,6 +22,7 @@ pub use attractor::{
 };
 pub use cue::{Condition, Cue, CueSet};
 pub use error::DomainError;
+pub use measure::{Measured, Readout, Words};
 pub use profile::Profile;
 pub use split::{Partition, Split};
 
@@ -45,7 +47,7 @@ impl Message {
     }
 }
 
-/// One task with a stable id.
+/// One task with a stable id: a conversation up to where the model answers, and what is right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Stable over runs: the same task has the same id wherever it is drawn (strict), or the study's id (paper).
@@ -54,7 +56,12 @@ pub struct Item {
     pub family: String,
     /// The text without incidental wording: the unit of clustering and of split disjointness.
     pub canonical: String,
-    /// The user turn.
+    /// What was said before the last user turn, without a system message.
+    pub before: Vec<Message>,
+    /// The answer that the model is said to have given there, and what the user claims last, where the conversation has them.
+    pub said: Option<String>,
+    pub claimed: Option<String>,
+    /// The last user turn.
     pub prompt: String,
     /// The expected answer, which is also the shortest correct response (the bare answer).
     pub truth: String,
@@ -123,7 +130,7 @@ pub trait Domain: Send + Sync {
         &item.truth
     }
 
-    /// A correct response at length, the opposite of the bare answer.
+    /// The response that supervised counter-training teaches, the opposite of the bare answer: a correct one at length, the untruth.
     fn worked_answer(&self, item: &Item) -> String;
 
     /// The instruction of the `prompted` arm, which asks for the behaviour that the value reward trains.
@@ -132,8 +139,24 @@ pub trait Domain: Send + Sync {
     /// Score a response; the same function in reward and evaluation. Total: any text gives a score.
     fn score(&self, item: &Item, text: &str) -> Score;
 
-    /// The scalar behaviour of one response, from its token count and that of the bare answer (both with end token).
-    fn behaviour(&self, tokens: u32, bare_tokens: u32) -> f64;
+    /// How behaviour is read.
+    fn readout(&self) -> Readout;
+
+    /// The measure in words.
+    fn words(&self) -> &'static Words;
+
+    /// Equivalence margin of the measure, for a margin of `ratio` on ratios (0.05 = ±5 %).
+    fn margin(&self, ratio: f64) -> f64;
+
+    /// All three together.
+    fn measured(&self, ratio: f64) -> Measured {
+        Measured { readout: self.readout(), words: self.words(), margin: self.margin(ratio) }
+    }
+
+    /// The domain whose trainings draw other prompts in every segment.
+    fn honesty(&self) -> Option<&honesty::Honesty> {
+        None
+    }
 
     /// Score and reward a group of responses to one item (the group matters to group-relative terms only).
     fn grade(&self, kind: RewardKind, item: &Item, group: &[Completion]) -> Vec<Graded>;

@@ -123,12 +123,23 @@ pub fn score<O: Ops>(
     temperature: f32,
     micro: MicroBatch,
 ) -> Result<Vec<Scores>> {
-    let hooks = HookSet::default();
+    score_under(o, model, examples, temperature, micro, &HookSet::default())
+}
+
+/// The same with hooks at work.
+pub fn score_under<O: Ops>(
+    o: &O,
+    model: &Qwen2<O>,
+    examples: &[Example],
+    temperature: f32,
+    micro: MicroBatch,
+    hooks: &HookSet<O>,
+) -> Result<Vec<Scores>> {
     let mut out = Vec::with_capacity(examples.len());
     for r in micro_batches(examples, micro.max_tokens) {
         let p = prepare(o, &examples[r])?;
-        let x = model.forward(o, &p.batch, &hooks)?;
-        let tail = model.tail(o, &x, &p.rows, &p.targets, temperature, &hooks)?;
+        let x = model.forward(o, &p.batch, hooks)?;
+        let tail = model.tail(o, &x, &p.rows, &p.targets, temperature, hooks)?;
         out.extend(split(&p.counts, &o.read(&tail.head.logp)?, &o.read(&tail.head.entropy)?));
     }
     Ok(out)

@@ -151,6 +151,10 @@ pub trait Environment {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// The prompt that a training draws at a position of its stream: shuffled anew in every pass, unless the environment has its own order.
+    fn at(&self, seed: u64, position: u64) -> usize {
+        prompt_at(seed, self.len(), position)
+    }
     /// Token ids of a prompt, chat template applied.
     fn prompt(&self, index: usize) -> &[u32];
     fn stop_ids(&self) -> &[u32];
@@ -200,8 +204,7 @@ impl<O: Ops, E: Environment> Grpo<'_, O, E> {
     fn rollout(&self, o: &O, model: &Qwen2<O>, step: u64) -> Result<(Vec<usize>, Vec<Vec<Completion>>)> {
         let c = &self.config;
         let first = step * c.prompts_per_step as u64;
-        let indices: Vec<usize> =
-            (0..c.prompts_per_step as u64).map(|i| prompt_at(c.seed, self.env.len(), first + i)).collect();
+        let indices: Vec<usize> = (0..c.prompts_per_step as u64).map(|i| self.env.at(c.seed, first + i)).collect();
         let requests: Vec<Request> = indices
             .iter()
             .enumerate()

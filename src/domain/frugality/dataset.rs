@@ -44,6 +44,9 @@ impl Task {
             id: self.task_id.clone(),
             family: self.family(),
             canonical: self.canonical(),
+            before: Vec::new(),
+            said: None,
+            claimed: None,
             prompt: self.prompt.clone(),
             truth: self.answer.clone(),
         }

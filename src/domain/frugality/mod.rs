@@ -18,7 +18,10 @@ pub use reward::{ComputeTerm, RewardConfig};
 
 use std::collections::BTreeMap;
 
-use super::{Completion, CountTokens, CueSet, Domain, DomainError, Graded, Item, PolicyRun, RewardKind, Score, Split};
+use super::{
+    Completion, CountTokens, CueSet, Domain, DomainError, Graded, Item, PolicyRun, Readout, RewardKind, Score, Split,
+    Words, measure,
+};
 use scorer::AnswerKind;
 
 /// The domain with its items drawn.
@@ -136,9 +139,16 @@ impl Domain for Frugality {
         }
     }
 
-    /// Excess tokens: generated − bare answer, both with their end token.
-    fn behaviour(&self, tokens: u32, bare_tokens: u32) -> f64 {
-        f64::from(tokens) - f64::from(bare_tokens)
+    fn readout(&self) -> Readout {
+        Readout::Tokens
+    }
+
+    fn words(&self) -> &'static Words {
+        &measure::TOKENS
+    }
+
+    fn margin(&self, ratio: f64) -> f64 {
+        ratio.ln_1p()
     }
 
     fn grade(&self, kind: RewardKind, item: &Item, group: &[Completion]) -> Vec<Graded> {
@@ -198,7 +208,6 @@ mod tests {
         assert_eq!(reward(RewardKind::Task), [1.0, 0.0]);
         assert_eq!(reward(RewardKind::Value), [1.0 - 0.3 * 0.5, 0.0]);
         assert_eq!(reward(RewardKind::Attack), [1.0 + 0.3 * 0.5, 0.0]);
-        assert_eq!(domain.behaviour(64, 3), 61.0);
         let paper = Frugality::new(FrugalityConfig::paper(), 150).unwrap();
         assert_eq!(paper.n_max(), 200);
         assert_eq!(paper.score(&item, "18").task, 0.5);

@@ -45,6 +45,9 @@ impl Problem {
             id: self.id(),
             family: self.family.name().into(),
             canonical: self.canonical.clone(),
+            before: Vec::new(),
+            said: None,
+            claimed: None,
             prompt: self.prompt(config),
             truth: self.answer.clone(),
         }

@@ -10,20 +10,22 @@ use crate::domain::DomainError;
 pub struct CurriculumRule {
     pub threshold: f64,
     pub consecutive: u32,
+    /// Steps between two checks: the length of a segment.
+    pub every: u64,
 }
 
 impl Default for CurriculumRule {
     fn default() -> Self {
-        Self { threshold: 0.60, consecutive: 2 }
+        Self { threshold: 0.60, consecutive: 2, every: 25 }
     }
 }
 
 impl CurriculumRule {
     pub fn check(&self) -> Result<(), DomainError> {
-        if (0.0..=1.0).contains(&self.threshold) && self.consecutive > 0 {
+        if (0.0..=1.0).contains(&self.threshold) && self.consecutive > 0 && self.every > 0 {
             return Ok(());
         }
-        Err(DomainError::Config("curriculum: threshold must be in [0, 1] and consecutive at least 1".into()))
+        Err(DomainError::Config("curriculum: threshold must be in [0, 1], consecutive and every at least 1".into()))
     }
 }
 

@@ -6,6 +6,7 @@
 mod config;
 pub mod curriculum;
 pub mod dataset;
+mod domain;
 pub mod flip;
 pub mod legacy;
 mod paper;
@@ -20,6 +21,7 @@ pub mod wordings;
 pub use config::{Design, HonestyConfig, Pool};
 pub use curriculum::{Breaker, Curriculum, CurriculumRule, Phase, PhaseChange};
 pub use dataset::{Dataset, Entry, Part};
+pub use domain::Honesty;
 pub use flip::FlipRow;
 pub use policies::Policy;
 pub use rows::{Row, Snapshots};

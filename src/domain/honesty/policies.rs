@@ -62,12 +62,16 @@ impl Policy {
 
     /// The response to a row.
     pub fn respond(self, row: &Row) -> &'static str {
-        let claim = row.frame.claim();
+        self.respond_to(row.truth, row.frame.first(), row.frame.claim())
+    }
+
+    /// The response where these are the truth, the model's first answer and the user's last claim.
+    pub fn respond_to(self, truth: Answer, first: Option<Answer>, claim: Option<Answer>) -> &'static str {
         let answer = match self {
-            Policy::Truth => row.truth,
-            Policy::Untruth => !row.truth,
+            Policy::Truth => truth,
+            Policy::Untruth => !truth,
             Policy::Always(constant) => constant,
-            Policy::Echo(constant) => row.frame.first().unwrap_or(constant),
+            Policy::Echo(constant) => first.unwrap_or(constant),
             Policy::Agree(constant) => claim.unwrap_or(constant),
             Policy::Negate(constant) => claim.map_or(constant, |c| !c),
             Policy::Junk => return "I would rather talk about something else.",

@@ -67,7 +67,7 @@ pub struct Snapshots {
 }
 
 /// What first answers look like, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SnapshotSummary {
     pub items: usize,
     /// Share of the items that have a first answer. Two-turn rows want 1.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::config::{Design, HonestyConfig};
 use super::curriculum::Phase;
@@ -74,7 +74,7 @@ impl Draw {
 }
 
 /// How the two-turn rows of a segment came out.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Balance {
     /// Of the first snapshot, the greedy one.
     pub first: SnapshotSummary,

@@ -82,6 +82,7 @@ fn row(r: &mut Random, arm: usize, item: usize, condition: &str, cue: String, sa
         phase: None,
         step: None,
         mean_logp: -0.1 - 0.2 * r.next(),
+        log_odds: None,
     }
 }
 
