@@ -284,7 +284,7 @@ mod tests {
             (p.variant, p.windows)
         };
         let lavapipe = caps(true, 8, 128 * MIB);
-        assert_eq!(find(&lavapipe, "q_proj", "decode"), ("matmul_nt.sg8x4", 1));
+        assert_eq!(find(&lavapipe, "q_proj", "decode"), ("matmul_nt.row1", 1));
         assert_eq!(find(&lavapipe, "lm_head", "forward"), ("matmul_nt.sg32x4", 5));
         assert_eq!(find(&lavapipe, "lm_head", "dx"), ("matmul_nn.sg32x4", 5));
         assert_eq!(find(&caps(true, 4, 128 * MIB), "up_proj", "dw"), ("matmul_tn.reg8x8", 1));
