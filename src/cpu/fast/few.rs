@@ -74,7 +74,6 @@ impl Few<'_> {
         let tasks = if rayon::current_num_threads() == 1 { 1 } else { 4 * rayon::current_num_threads() };
         let step = self.cols.div_ceil(tasks).next_multiple_of(16);
         let task = |t: usize| {
-            let out = out;
             let cols = t * step..self.cols.min((t + 1) * step);
             let first = self.eights(level, out, cols.clone());
             for first in (first..self.rows).step_by(TOGETHER) {
