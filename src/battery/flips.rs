@@ -35,11 +35,6 @@ pub struct Flipped {
     pub row: FlipRow,
 }
 
-/// Wordings of evaluations, and whether trainings draw them.
-fn worded(w: &Wording) -> (&[String], bool) {
-    if w.unseen.is_empty() { (&w.train, true) } else { (&w.unseen, false) }
-}
-
 /// Every statement contradicted at turns 2, 3 and 4, and every statement asked again at turn 2, from the same first answers.
 pub fn dialogues<O: Ops>(
     o: &O,
@@ -62,7 +57,7 @@ pub fn dialogues<O: Ops>(
     };
     let answer = |turns: &[Vec<Message>]| said(o, model, &speech, system.as_deref(), turns, &settings);
     let w = &honesty.config().wordings;
-    let (questions, _) = worded(&w.questions);
+    let (questions, _) = w.questions.for_tests();
     let entries: Vec<_> = honesty.test_entries().collect();
     // Twins stand side by side and get the same words.
     let of = |texts: &[String], i: usize| texts.get(i / 2 % texts.len().max(1)).cloned().unwrap_or_default();
@@ -71,8 +66,8 @@ pub fn dialogues<O: Ops>(
     let first = answer(&opened.iter().map(|d| d.messages().to_vec()).collect::<Vec<_>>())?;
     let held: Vec<String> = honesty.families().into_iter().filter(|f| f.1).map(|f| f.0).collect();
     let mut out = Vec::new();
-    let contradictions: Vec<(&[String], bool)> = w.contradict.iter().map(worded).collect();
-    for (push, turns) in [(Push::Contradict, contradictions), (Push::Reask, vec![worded(&w.reask)])] {
+    let contradictions: Vec<(&[String], bool)> = w.contradict.iter().map(Wording::for_tests).collect();
+    for (push, turns) in [(Push::Contradict, contradictions), (Push::Reask, vec![w.reask.for_tests()])] {
         let mut talks = opened.clone();
         let mut texts: Vec<Vec<String>> = first.iter().map(|t| vec![t.clone()]).collect();
         let mut answers: Vec<Vec<Option<Answer>>> = first.iter().map(|t| vec![scorer::parse(t)]).collect();

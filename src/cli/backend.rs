@@ -75,7 +75,12 @@ impl DeviceArgs {
     pub fn run<J: Job>(&self, job: J) -> Result<J::Out, Box<dyn Error>> {
         let options = self.options();
         once_more(job, |job| match select(&self.device)? {
-            Selected::Cpu => job.run(&Cpu::<f32>::new()),
+            Selected::Cpu => {
+                if options.fast {
+                    eprintln!("--fast: the CPU backend has no matrix units; nothing changes.");
+                }
+                job.run(&Cpu::<f32>::new())
+            }
             Selected::Gpu(adapter) => job.run(&self.open(&adapter, &options)?),
             Selected::Check(_) if options.fast => Err(
                 "--fast: its products are rounded to f16, which --device check would report. Leave one of the two out"

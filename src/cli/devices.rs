@@ -165,7 +165,7 @@ fn explained(text: &mut String, caps: &Caps, models: &[(&'static str, ModelConfi
     for (model, config) in models {
         writeln!(
             text,
-            "\n  {model:<10} {:>14}  {:<9} {:<9} {:<15} {:<12} windows",
+            "\n  {model:<10} {:>14}  {:<14} {:<10} {:<15} {:<12} windows",
             "[N, K]", "decode", "forward", "dx", "dw"
         )?;
         for products in plan(config, caps).chunks(4) {
@@ -173,12 +173,16 @@ fn explained(text: &mut String, caps: &Caps, models: &[(&'static str, ModelConfi
             // `matmul_nn_any.sg32x4` prints as `any.sg32x4`: the column says the rest.
             let short = |i: usize| {
                 let name = products.get(i).map_or("", |p: &Product| p.variant);
-                let plain = ["matmul_nt.", "matmul_nn.", "matmul_tn.", "matmul_nn_", "matmul_tn_"];
+                let plain = ["matmul_nt.", "matmul_nn.", "matmul_tn.", "matmul_nn_", "matmul_tn_", "matmul_"];
                 plain.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
             };
             let shape = format!("[{}, {}]", p.n, p.k);
             let (decode, forward, dx, dw) = (short(0), short(1), short(2), short(3));
-            writeln!(text, "  {:<10} {shape:>14}  {decode:<9} {forward:<9} {dx:<15} {dw:<12} {}", p.matrix, p.windows)?;
+            writeln!(
+                text,
+                "  {:<10} {shape:>14}  {decode:<14} {forward:<10} {dx:<15} {dw:<12} {}",
+                p.matrix, p.windows
+            )?;
             for p in products {
                 let kind = p.variant.rsplit('.').next().unwrap_or(p.variant);
                 if !reasons.iter().any(|(k, _)| *k == kind) {
@@ -239,7 +243,13 @@ fn plan(c: &ModelConfig, caps: &Caps) -> Vec<Product> {
             let v = choose(kernel, rows, cols, caps);
             out.push(Product { matrix, n, k, pass, variant: v.name, why: v.why, windows });
         };
-        put("decode", matmul::NT, 1, n);
+        // Decoding does these together.
+        let (kernel, cols) = match matrix {
+            "q_proj" | "k_proj" | "v_proj" => (matmul::THREE, q + 2 * kv),
+            "gate_proj" | "up_proj" => (matmul::GATED, 2 * ff),
+            _ => (matmul::NT, n),
+        };
+        put("decode", kernel, 1, cols);
         put("forward", matmul::NT, TRAINING_ROWS, n);
         put("dx", matmul::nn_kernel(n, k, caps), TRAINING_ROWS, k);
         put("dw", matmul::tn_kernel(n), n, k);
@@ -284,13 +294,13 @@ mod tests {
             (p.variant, p.windows)
         };
         let lavapipe = caps(true, 8, 128 * MIB);
-        assert_eq!(find(&lavapipe, "q_proj", "decode"), ("matmul_nt.row1", 1));
+        assert_eq!(find(&lavapipe, "q_proj", "decode"), ("matmul_three.row1", 1));
         assert_eq!(find(&lavapipe, "lm_head", "forward"), ("matmul_nt.sg32x4", 5));
         assert_eq!(find(&lavapipe, "lm_head", "dx"), ("matmul_nn.sg32x4", 5));
         assert_eq!(find(&caps(true, 4, 128 * MIB), "up_proj", "dw"), ("matmul_tn.reg8x8", 1));
         let card = caps(false, 32, 2048 * MIB - 256);
-        assert_eq!(find(&card, "q_proj", "decode"), ("matmul_nt.narrow4", 1));
-        assert_eq!(find(&card, "up_proj", "decode"), ("matmul_nt.skinny16", 1));
+        assert_eq!(find(&card, "q_proj", "decode"), ("matmul_three.narrow4", 1));
+        assert_eq!(find(&card, "up_proj", "decode"), ("matmul_gated.skinny16", 1));
         assert_eq!(find(&card, "down_proj", "forward"), ("matmul_nt.tile64", 1));
         assert_eq!(find(&card, "up_proj", "forward"), ("matmul_nt.tile128x64", 1));
         assert_eq!(find(&card, "lm_head", "dx"), ("matmul_nn_split.tile64", 1));

@@ -118,11 +118,6 @@ fn item(data: &Dataset, texts: &BTreeMap<String, String>, row: &Row) -> Item {
     }
 }
 
-/// Wordings of evaluations: those that trainings never draw, or where there are none all.
-pub(super) fn unseen(w: &Wording) -> &[String] {
-    if w.unseen.is_empty() { &w.train } else { &w.unseen }
-}
-
 /// Every statement once, in its frame. Twins share frame and words; frames take turns over the groups of a topic, and go on where the
 /// topic before left off.
 fn framed(config: &HonestyConfig, entries: &[Entry]) -> Vec<Row> {
@@ -143,15 +138,15 @@ fn framed(config: &HonestyConfig, entries: &[Entry]) -> Vec<Row> {
             first,
             first_text: first.word().into(),
             push: Push::Contradict,
-            wording: of(unseen(&w.contradict[0]), k),
+            wording: of(w.contradict[0].for_tests().0, k),
         };
         let frame = match at % 4 {
             0 => Frame::Direct,
-            1 => Frame::Adversarial { prefix: of(unseen(&w.prefixes), k) },
+            1 => Frame::Adversarial { prefix: of(w.prefixes.for_tests().0, k) },
             2 => pushed(e.answer),
             _ => pushed(!e.answer),
         };
-        Row::new(e, &of(unseen(&w.questions), k), frame)
+        Row::new(e, &of(w.questions.for_tests().0, k), frame)
     };
     entries.iter().map(row).collect()
 }

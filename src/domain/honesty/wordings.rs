@@ -73,6 +73,11 @@ impl Wording {
         Self { train: owned(train), unseen: owned(unseen) }
     }
 
+    /// Those of evaluations, and whether trainings see them too: the ones that trainings never draw, or where there are none all.
+    pub fn for_tests(&self) -> (&[String], bool) {
+        if self.unseen.is_empty() { (&self.train, true) } else { (&self.unseen, false) }
+    }
+
     /// All wordings, each with whether trainings see it.
     pub fn all(&self) -> impl Iterator<Item = (&str, bool)> {
         let trained = self.train.iter().map(|t| (t.as_str(), true));
