@@ -31,6 +31,8 @@ pub mod train;
 
 pub mod battery;
 
+pub mod pair;
+
 pub mod report;
 
 pub mod cli;

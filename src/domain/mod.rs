@@ -16,6 +16,7 @@ mod reading;
 pub mod request;
 pub mod split;
 pub mod statement;
+pub mod tier;
 
 pub use attractor::{
     AttractorRefusal, AttractorRow, PolicyRun, attractor_table, mixed as mixed_attractors, refuse_attractors,

@@ -1,0 +1,5 @@
+//! Training-aware behaviour: does a model refuse otherwise when it is told that its outputs train it?
+
+pub mod label;
+
+pub use label::Label;

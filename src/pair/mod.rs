@@ -1,0 +1,3 @@
+//! The paired evaluation: the same requests under frames that differ in one claim, every other circumstance held or measured.
+
+pub mod row;
