@@ -18,7 +18,7 @@ use probity::train::optim::{OptimConfig, Optimizer};
 use crate::adapters::{compare, for_each_gpu};
 use crate::model::folder;
 
-const CASES: [&str; 2] = ["lora-all", "lora-some"];
+const CASES: [&str; 3] = ["lora-all", "lora-some", "lora-llama"];
 
 /// The base of a case, whose folder is named from the project's root.
 fn open(name: &str) -> (Source, AdapterFolder) {
@@ -138,7 +138,12 @@ fn gradients_are_finite_differences() {
 /// Fresh adapters change no bit; training leaves the base as it is; without adapters the trained model is the base again; sampling is
 /// on-policy to the bit, alone and in a batch.
 fn trains_adapters_alone<O: Ops>(o: &O) {
-    let (source, _) = open("lora-all");
+    for name in ["lora-all", "lora-llama"] {
+        trains_adapters_of(o, &open(name).0);
+    }
+}
+
+fn trains_adapters_of<O: Ops>(o: &O, source: &Source) {
     let config = LoraConfig { r: 3, lora_alpha: 7.0, target_modules: Module::ALL.to_vec(), use_rslora: true };
     for storage in [Storage::F32, Storage::AsStored] {
         let base = source.load(o, 64, storage).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use probity::generate::{Completion, GenerateConfig, Request, generate};
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
-use probity::model::config::Sizes;
+use probity::model::config::{Family, Sizes};
 use probity::model::hooks::HookSet;
 use probity::model::lora::LoraConfig;
 use probity::model::params::Params;
@@ -57,13 +57,18 @@ fn plans_are_what_the_device_counts() {
         max_position_embeddings: 256,
     };
     let config = sizes.config(Path::new("test")).unwrap();
+    // Without biases.
+    let mut llama = config.clone();
+    llama.family = Family::Llama;
     for adapter in list_adapters() {
         let lora = LoraConfig { r: 6, ..LoraConfig::default() };
-        for (precision, recompute, micro_batch_tokens, lora) in [
-            (Precision::F32, Recompute::Mlp, 100, None),
-            (Precision::Bf16, Recompute::None, 4096, None),
-            (Precision::Bf16, Recompute::Layer, 4096, None),
-            (Precision::Bf16, Recompute::Layer, 4096, Some(&lora)),
+        for (config, precision, recompute, micro_batch_tokens, lora) in [
+            (&config, Precision::F32, Recompute::Mlp, 100, None),
+            (&config, Precision::Bf16, Recompute::None, 4096, None),
+            (&config, Precision::Bf16, Recompute::Layer, 4096, None),
+            (&config, Precision::Bf16, Recompute::Layer, 4096, Some(&lora)),
+            (&llama, Precision::Bf16, Recompute::None, 4096, None),
+            (&llama, Precision::Bf16, Recompute::Layer, 4096, Some(&lora)),
         ] {
             // Hardware's variants and WebGPU's limits: what plans assume.
             let options = GpuOptions { max_binding: None, checked_shaders: false, ..GpuOptions::poor() };
@@ -80,7 +85,7 @@ fn plans_are_what_the_device_counts() {
             let optim = OptimConfig { precision, ..OptimConfig::default() };
             let prompt = 37;
             let model = || {
-                let params = Params::build(&config, |s| match precision {
+                let params = Params::build(config, |s| match precision {
                     Precision::Bf16 if !s.vector => o.zeros_bf16(s.rows, s.cols),
                     _ => Ops::zeros(&o, s.rows, s.cols),
                 });
@@ -101,7 +106,7 @@ fn plans_are_what_the_device_counts() {
             let frozen = if lora.is_some() { Frozen::Shared } else { Frozen::Own };
             let (rollout, evaluate) = ([2, 8], lora.map(|_| (MEASURED, 4)));
             let t = Training {
-                model: &config,
+                model: config,
                 grpo: &grpo,
                 optim: &optim,
                 lora,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write reference values of a Qwen2 model, computed by PyTorch, for `probity verify`.
+"""Write reference values of a Qwen2 or Llama model, computed by PyTorch, for `probity verify`.
 
     python scripts/dump_golden.py --model Qwen/Qwen2.5-0.5B-Instruct --out golden.safetensors
     probity verify --model DIR --golden golden.safetensors --device auto

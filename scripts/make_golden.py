@@ -18,6 +18,7 @@ import transformers
 import trl
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import nanstd
 
@@ -41,6 +42,19 @@ UNTIED = {
     "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
     "layer_types": ["full_attention", "full_attention"], "use_sliding_window": False, "sliding_window": None,
     "tie_word_embeddings": False, "bos_token_id": None, "eos_token_id": [2, 3], "dtype": "float32",
+}
+
+# Llama: no biases, heads wider than hidden / heads, three query heads to a key/value head, frequencies of which some are kept, some
+# divided and some between.
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
+    "hidden_size": 72, "intermediate_size": 108, "num_hidden_layers": 2,
+    "num_attention_heads": 6, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 227,
+    "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                     "original_max_position_embeddings": 96, "rope_type": "llama3"},
+    "attention_bias": False, "mlp_bias": False, "pretraining_tp": 1,
+    "tie_word_embeddings": False, "bos_token_id": 1, "eos_token_id": [2, 3, 4], "torch_dtype": "bfloat16",
 }
 
 
@@ -192,6 +206,24 @@ def grpo_losses():
             "advantages": {k: v.tolist() for k, v in inputs["advantages"].items()}, "cases": cases}
 
 
+def rope_frequencies():
+    """Frequencies of transformers (`ROPE_INIT_FUNCTIONS`, in float32) for the llama3 type: published models', and this folder's."""
+    llama3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    cases = []
+    for head_dim, rope in [
+        (128, {**llama3, "rope_theta": 500000.0, "factor": 8.0, "original_max_position_embeddings": 8192}),
+        (64, {**llama3, "rope_theta": 500000.0, "factor": 32.0, "original_max_position_embeddings": 8192}),
+        (LLAMA["head_dim"], {**LLAMA["rope_scaling"], "rope_theta": LLAMA["rope_theta"]}),
+    ]:
+        config = transformers.LlamaConfig(hidden_size=4 * head_dim, num_attention_heads=4, head_dim=head_dim,
+                                          max_position_embeddings=131072, rope_parameters=dict(rope))
+        frequencies, factor = ROPE_INIT_FUNCTIONS["llama3"](config, "cpu")
+        assert factor == 1.0
+        cases.append({"head_dim": head_dim, "rope_parameters": rope, "inv_freq": frequencies.tolist()})
+    return {"about": "rotary frequencies of transformers for rope_type llama3, computed in float32",
+            "transformers": transformers.__version__, "cases": cases}
+
+
 def write_json(path, value):
     """One line per key, and per case."""
     value = copy.copy(value)
@@ -207,6 +239,8 @@ def main():
     transformers.utils.logging.disable_progress_bar()
     ids, mask = make_model(out / "tied", TIED, 1, torch.bfloat16, batch=3, length=12)
     make_model(out / "untied", UNTIED, 2, torch.float32, batch=4, length=13)
+    make_model(out / "llama", LLAMA, 3, torch.bfloat16, batch=4, length=14)
+    write_json(out / "rope.json", rope_frequencies())
     write_json(out / "adamw.json", adamw(out / "tied", ids, mask))
     write_json(out / "grpo_losses.json", grpo_losses())
     for path in sorted(out.rglob("*")):

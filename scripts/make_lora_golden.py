@@ -22,6 +22,7 @@ CASES = {
     "lora-all": ("tied", dict(r=8, lora_alpha=16, target_modules=[
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"])),
     "lora-some": ("untied", dict(r=5, lora_alpha=9.5, use_rslora=True, target_modules=["q_proj", "v_proj", "down_proj"])),
+    "lora-llama": ("llama", dict(r=4, lora_alpha=8, target_modules=["q_proj", "k_proj", "o_proj", "up_proj"])),
 }
 
 

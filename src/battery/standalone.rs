@@ -127,7 +127,8 @@ pub fn steer<O: Ops>(
         let scale = steered.rms * (steered.direction.len() as f64).sqrt();
         let vector = steered.direction.iter().map(|x| (f64::from(*x) * scale) as f32).collect();
         let directions = [(layer, vector)].into();
-        ControlVector { model_hint: "qwen2".into(), directions }.write(&path)?;
+        let model_hint = lab.source.checkpoint.config.family.model_type().into();
+        ControlVector { model_hint, directions }.write(&path)?;
         gguf = Some(path);
     }
     let report = SteerReport { steered, preserving, against_random: against, gguf };

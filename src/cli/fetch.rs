@@ -8,9 +8,7 @@ use serde_json::json;
 
 use super::console::Progress;
 use crate::hub::{Env, Fetched, Hub, HubError, ModelId, Plan, Watch, locate, size_text};
-
-/// What `model_type` says of the models that this program runs.
-const MODEL_TYPE: &str = "qwen2";
+use crate::model::config::Family;
 
 /// Options of `probity fetch`.
 #[derive(clap::Args)]
@@ -91,11 +89,12 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
 /// Refuses what could not be run after the download.
 fn runs(plan: &Plan) -> Result<(), HubError> {
     match &plan.model_type {
-        Some(t) if t != MODEL_TYPE => Err(HubError::Unusable {
+        Some(t) if Family::of(t).is_none() => Err(HubError::Unusable {
             id: plan.id.to_string(),
             detail: format!(
-                "it is a {t} model of {}, and this program runs {MODEL_TYPE} models; nothing was downloaded",
-                size_text(plan.bytes())
+                "it is a {t} model of {}, and this program runs {} models; nothing was downloaded",
+                size_text(plan.bytes()),
+                Family::ALL.map(Family::model_type).join(" and ")
             ),
         }),
         _ => Ok(()),

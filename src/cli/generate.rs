@@ -28,7 +28,7 @@ pub struct Args {
     /// System prompt; without it the chat template decides
     #[arg(long)]
     system: Option<String>,
-    /// Do not apply the chat template
+    /// Do not apply the chat template: PROMPT is the whole text, with its begin-of-text token if the model wants one
     #[arg(long, conflicts_with = "system")]
     raw: bool,
     #[arg(long, default_value_t = 64)]

@@ -24,7 +24,7 @@ pub struct Args {
     /// Model folder (config.json and safetensors weights; no tokenizer needed), or ORG/NAME[@REVISION] in the local cache
     #[arg(long, value_name = "DIR", requires = "golden", required_unless_present = "kernels")]
     model: Option<PathBuf>,
-    /// Reference values computed by PyTorch; scripts/dump_golden.py makes such a file for any Qwen2 model
+    /// Reference values computed by PyTorch; scripts/dump_golden.py makes such a file for any model that Probity runs
     #[arg(long, value_name = "FILE", requires = "model", required_unless_present = "kernels")]
     golden: Option<PathBuf>,
     /// Check every operation against plain loops in f64 instead, on small awkward shapes; needs no files

@@ -1,4 +1,4 @@
-//! Rotary position embedding (Su et al. 2021), half-split pairs as in Hugging Face's Qwen2.
+//! Rotary position embedding (Su et al. 2021), half-split pairs as in Hugging Face's Qwen2 and Llama.
 
 use super::real::Real;
 

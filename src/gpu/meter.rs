@@ -88,7 +88,7 @@ impl Meter {
         let bytes = size_class(bytes);
         if bytes > self.max_buffer {
             return Err(OpError::Unsupported(format!(
-                "a tensor of {bytes} bytes is larger than the largest buffer ({} bytes): use a smaller batch",
+                "a tensor of {bytes} bytes is larger than the largest buffer that plans assume ({} bytes): use a smaller batch, or adapters on bf16 weights",
                 self.max_buffer
             )));
         }

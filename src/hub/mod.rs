@@ -91,9 +91,16 @@ fn is_hex(text: &str, digits: usize) -> bool {
 /// Parameters of well-known repositories, all published in bf16. A count here is the one that the model's sizes give.
 const KNOWN: [(&str, u64); 4] =
     [("0.5B", 494_032_768), ("1.5B", 1_543_714_304), ("3B", 3_085_938_688), ("7B", 7_615_616_512)];
+/// Of the models in Llama-3.1-8B's shape.
+const LLAMA_8B: u64 = 8_030_261_248;
 
 /// Bytes of the weights of a repository whose size the program knows without asking.
 pub fn known_bytes(repository: &str) -> Option<u64> {
+    let llamas =
+        ["meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B-Instruct", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"];
+    if llamas.contains(&repository) {
+        return Some(2 * LLAMA_8B);
+    }
     let name = repository.strip_prefix("Qwen/")?;
     let base = name.strip_suffix("-Instruct").unwrap_or(name);
     let (family, size) = base.split_once('-')?;

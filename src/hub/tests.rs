@@ -245,6 +245,13 @@ fn a_missing_model_names_its_size_and_the_command() {
 
 #[test]
 fn known_sizes_are_those_of_the_models() {
+    // Parameters of a Llama model with eight key-value heads of 128.
+    let (h, kv, mlp) = (4096, 8 * 128, 14_336);
+    let llama = 2 * 128_256 * h + 32 * (2 * h * h + 2 * h * kv + 3 * h * mlp + 2 * h) + h;
+    for name in ["meta-llama/Llama-3.1-8B-Instruct", "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"] {
+        assert_eq!(known_bytes(name), Some(2 * llama));
+    }
+    assert_eq!(known_bytes("meta-llama/Llama-3.1-70B"), None);
     // Parameters of a Qwen2 model with heads of 128 (0.5B: 64) and two, four key-value heads.
     let count = |vocab: u64, h: u64, kv: u64, mlp: u64, layers: u64, tied: bool| {
         let layer = h * h + h + 2 * (h * kv + kv) + h * h + 3 * h * mlp + 2 * h;

@@ -1,4 +1,6 @@
-//! `config.json` of a Qwen2 model, in the spellings of transformers 4 and 5.
+//! `config.json` of a Qwen2 or Llama model, in the spellings of transformers 4 and 5.
+
+mod rope;
 
 use std::path::Path;
 
@@ -6,15 +8,54 @@ use serde_json::{Map, Value, json};
 
 use super::error::{ModelError, Result};
 use super::tensor_file::{FileDtype, UniqueMap, regular_file_len};
+use crate::ops::plan::{Llama3Scaling, Rope};
 
-/// Sizes above this are no Qwen2 model, and products of two of them still fit an index.
+/// Sizes above this are no such model, and products of two of them still fit an index.
 const MAX_SIZE: u64 = 1 << 24;
 const MAX_LAYERS: u64 = 4096;
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
-/// A Qwen2 model's shape. Missing keys have transformers' defaults; a null key counts as missing.
+/// The architectures that Probity runs. Their blocks are the same; they differ in biases and in what missing keys mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Qwen2,
+    Llama,
+}
+
+impl Family {
+    pub const ALL: [Family; 2] = [Family::Qwen2, Family::Llama];
+
+    /// The family with this `model_type`.
+    pub fn of(model_type: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| f.model_type() == model_type)
+    }
+
+    /// `model_type` in a `config.json`; llama.cpp has the same names.
+    pub fn model_type(self) -> &'static str {
+        match self {
+            Family::Qwen2 => "qwen2",
+            Family::Llama => "llama",
+        }
+    }
+
+    /// Its class in transformers.
+    pub fn architecture(self) -> &'static str {
+        match self {
+            Family::Qwen2 => "Qwen2ForCausalLM",
+            Family::Llama => "LlamaForCausalLM",
+        }
+    }
+
+    /// Whether the projections of queries, keys and values have biases.
+    pub fn has_bias(self) -> bool {
+        self == Family::Qwen2
+    }
+}
+
+/// A model's shape. Missing keys have transformers' defaults; a null key counts as missing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
+    pub family: Family,
     pub hidden_size: usize,
     pub intermediate_size: usize,
     pub num_hidden_layers: usize,
@@ -25,6 +66,7 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     pub rms_norm_eps: f64,
     pub rope_theta: f64,
+    pub rope_scaling: Option<Llama3Scaling>,
     pub tie_word_embeddings: bool,
     pub bos_token_id: Option<u32>,
     /// One, several (Qwen2.5-Instruct has two in `generation_config.json`) or none.
@@ -65,7 +107,12 @@ impl ModelConfig {
     /// A config made in the program, with the keys of `config.json`; `path` is for error messages.
     pub fn from_map(path: &Path, original: Map<String, Value>) -> Result<Self> {
         let keys = Keys { path, map: &original, prefix: "" };
-        keys.model_type()?;
+        let family = keys.family()?;
+        // transformers' own defaults.
+        let (vocabulary, intermediate, positions) = match family {
+            Family::Qwen2 => (151_936, 22_016, 32_768),
+            Family::Llama => (32_000, 11_008, 2048),
+        };
         let hidden_size = keys.size("hidden_size", 4096, 4)?;
         let num_attention_heads = keys.size("num_attention_heads", 32, 1)?;
         let head_dim = match keys.get("head_dim") {
@@ -83,8 +130,9 @@ impl ModelConfig {
         if !head_dim.is_multiple_of(4) {
             return Err(keys.unsupported(&format!("a head size of {head_dim}"), "it must be a multiple of 4"));
         }
-        // transformers reads a null as one per query head and an absent key as 32.
-        let kv_default = match original.contains_key("num_key_value_heads") || !num_attention_heads.is_multiple_of(32) {
+        // transformers reads a null as one per query head, and an absent key of Qwen2 as 32.
+        let given = family == Family::Llama || original.contains_key("num_key_value_heads");
+        let kv_default = match given || !num_attention_heads.is_multiple_of(32) {
             true => num_attention_heads,
             false => 32,
         };
@@ -98,25 +146,37 @@ impl ModelConfig {
             return Err(keys.wrong("num_hidden_layers", num_hidden_layers.to_string(), "at most 4096"));
         }
         keys.unsupported_features(num_hidden_layers)?;
-        let vocab_size = keys.size("vocab_size", 151_936, 1)?;
+        if family == Family::Llama {
+            keys.unsupported_biases()?;
+        }
+        let vocab_size = keys.size("vocab_size", vocabulary, 1)?;
         if vocab_size < 2 {
             return Err(keys.wrong("vocab_size", vocab_size.to_string(), "at least 2"));
         }
         let dtype = keys.get("dtype").or(keys.get("torch_dtype")).and_then(Value::as_str);
+        let max_position_embeddings = keys.size("max_position_embeddings", positions, 1)?;
+        let rope = keys.rope(max_position_embeddings)?;
+        // An absent key of Llama means the tokens of its first release, a null none.
+        let default_ids = |key: &str, id| match family == Family::Llama && !original.contains_key(key) {
+            true => Ok(vec![id]),
+            false => keys.ids(key),
+        };
         let config = Self {
+            family,
             hidden_size,
-            intermediate_size: keys.size("intermediate_size", 22_016, 4)?,
+            intermediate_size: keys.size("intermediate_size", intermediate, 4)?,
             num_hidden_layers,
             num_attention_heads,
             num_key_value_heads,
             head_dim,
             vocab_size,
-            max_position_embeddings: keys.size("max_position_embeddings", 32_768, 1)?,
+            max_position_embeddings,
             rms_norm_eps: keys.positive("rms_norm_eps", 1e-6)?,
-            rope_theta: keys.rope_theta()?,
+            rope_theta: rope.theta,
+            rope_scaling: rope.scaling,
             tie_word_embeddings: keys.flag("tie_word_embeddings", false)?,
-            bos_token_id: keys.ids("bos_token_id")?.first().copied(),
-            eos_token_id: keys.ids("eos_token_id")?,
+            bos_token_id: default_ids("bos_token_id", 1)?.first().copied(),
+            eos_token_id: default_ids("eos_token_id", 2)?,
             dtype: dtype.and_then(|d| match d.trim_start_matches("torch.") {
                 "float32" => Some(FileDtype::F32),
                 "float16" => Some(FileDtype::F16),
@@ -134,12 +194,17 @@ impl ModelConfig {
         Ok(Self { original, ..config })
     }
 
+    /// Frequencies of its rotary embedding.
+    pub fn rope(&self) -> Rope {
+        Rope { theta: self.rope_theta, scaling: self.rope_scaling }
+    }
+
     /// The keys to write: everything that was read, untouched, plus `architectures`, `model_type`, the dtype (F32 or BF16, in the
     /// spelling that was read) and whatever the model needs that was missing or null.
     pub fn to_map(&self, dtype: FileDtype) -> Map<String, Value> {
         let mut map = self.original.clone();
-        map.insert("architectures".into(), json!(["Qwen2ForCausalLM"]));
-        map.insert("model_type".into(), json!("qwen2"));
+        map.insert("architectures".into(), json!([self.family.architecture()]));
+        map.insert("model_type".into(), json!(self.family.model_type()));
         let dtype = match dtype {
             FileDtype::Bf16 => "bfloat16",
             _ => "float32",
@@ -166,7 +231,7 @@ impl ModelConfig {
         need("max_position_embeddings", json!(self.max_position_embeddings));
         need("rms_norm_eps", json!(self.rms_norm_eps));
         need("tie_word_embeddings", json!(self.tie_word_embeddings));
-        // Qwen2 derives it where the key is absent, but not where it is null.
+        // transformers derives it where the key is absent, but not where it is null.
         let derived = self.head_dim * self.num_attention_heads == self.hidden_size;
         if map.get("head_dim").map_or(!derived, Value::is_null) {
             map.insert("head_dim".into(), json!(self.head_dim));
@@ -255,40 +320,14 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn model_type(&self) -> Result<()> {
+    fn family(&self) -> Result<Family> {
         match self.get("model_type") {
-            Some(Value::String(s)) if s == "qwen2" => Ok(()),
-            Some(Value::String(s)) => {
-                Err(self.unsupported(&format!("model_type \"{}\"", short_text(s)), "Probity runs \"qwen2\" models"))
-            }
-            other => Err(self.wrong("model_type", other.map_or("missing".into(), short), "\"qwen2\"")),
+            Some(Value::String(s)) => Family::of(s).ok_or_else(|| {
+                let runs = Family::ALL.map(|f| format!("\"{}\"", f.model_type())).join(" and ");
+                self.unsupported(&format!("model_type \"{}\"", short_text(s)), &format!("Probity runs {runs} models"))
+            }),
+            other => Err(self.wrong("model_type", other.map_or("missing".into(), short), "\"qwen2\" or \"llama\"")),
         }
-    }
-
-    /// transformers' order: `rope_scaling` (old name) or `rope_parameters`, then the top-level key, then 10,000.
-    fn rope_theta(&self) -> Result<f64> {
-        let outer = self.positive("rope_theta", 10_000.0)?;
-        for key in ["rope_scaling", "rope_parameters"] {
-            let Some(map) = self.object(key)? else { continue };
-            let prefix = format!("{key}.");
-            let rope = Keys { path: self.path, map, prefix: &prefix };
-            for kind in ["rope_type", "type"] {
-                match rope.get(kind) {
-                    None => {}
-                    Some(Value::String(s)) if s == "default" => {}
-                    Some(v) => {
-                        let what = format!("{key} of type {}", short(v));
-                        return Err(self.unsupported(&what, "positions are rotated as trained (type \"default\") only"));
-                    }
-                }
-            }
-            if let Some((inner, _)) = map.iter().find(|(_, v)| v.is_object()) {
-                let what = format!("{key} per layer type (`{}`)", short_text(inner));
-                return Err(self.unsupported(&what, "all layers share one rotary embedding"));
-            }
-            return rope.positive("rope_theta", outer);
-        }
-        Ok(outer)
     }
 
     fn unsupported_features(&self, layers: usize) -> Result<()> {
@@ -327,6 +366,18 @@ impl<'a> Keys<'a> {
             return Err(
                 self.unsupported(&format!("quantised weights ({method})"), "use the checkpoint in bf16, f16 or f32")
             );
+        }
+        Ok(())
+    }
+
+    /// What Llama's code can have and its published models have not.
+    fn unsupported_biases(&self) -> Result<()> {
+        for (key, which) in [("attention_bias", "q_proj, k_proj, v_proj and o_proj"), ("mlp_bias", "the MLP")] {
+            if self.flag(key, false)? {
+                return Err(
+                    self.unsupported(&format!("{key} true"), &format!("{which} of a Llama model have no biases here"))
+                );
+            }
         }
         Ok(())
     }

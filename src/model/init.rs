@@ -1,4 +1,4 @@
-//! Fresh weights, a function of the seed: normal with standard deviation 0.02, as transformers initialises Qwen2; biases
+//! Fresh weights, a function of the seed: normal with standard deviation 0.02, as transformers initialises Qwen2 and Llama; biases
 //! zero, norms one.
 
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +8,7 @@ use super::config::ModelConfig;
 use super::params::Params;
 use crate::ops::{Ops, Result};
 
-/// `initializer_range` of transformers' Qwen2Config.
+/// `initializer_range` of transformers' Qwen2Config and LlamaConfig.
 const STD: f64 = 0.02;
 
 /// Random parameters on a device.

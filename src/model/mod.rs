@@ -1,4 +1,4 @@
-//! Qwen2: configuration, weights, forward, backward, KV cache, hooks; generic over the device.
+//! Qwen2 and Llama: configuration, weights, forward, backward, KV cache, hooks; generic over the device.
 
 pub mod batch;
 pub mod cache;
@@ -23,5 +23,7 @@ mod tests;
 mod tests_golden;
 #[cfg(test)]
 mod tests_io;
+#[cfg(test)]
+mod tests_llama;
 
 pub use error::ModelError;

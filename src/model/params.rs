@@ -1,4 +1,4 @@
-//! One tensor per named parameter of a Qwen2 model: the same struct holds weights, gradients and optimizer moments.
+//! One tensor per named parameter of a model: the same struct holds weights, gradients and optimizer moments.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,16 +56,17 @@ impl Module {
     }
 }
 
-/// One value per parameter of a decoder layer. Projections are `[out, in]`, biases and norms `[1, n]`.
+/// One value per parameter of a decoder layer. Projections are `[out, in]`, biases (Qwen2 has them, Llama
+/// not) and norms `[1, n]`.
 #[derive(Clone, Debug)]
 pub struct LayerParams<T> {
     pub input_layernorm: T,
     pub q_proj: T,
-    pub q_bias: T,
+    pub q_bias: Option<T>,
     pub k_proj: T,
-    pub k_bias: T,
+    pub k_bias: Option<T>,
     pub v_proj: T,
-    pub v_bias: T,
+    pub v_bias: Option<T>,
     pub o_proj: T,
     pub post_attention_layernorm: T,
     pub gate_proj: T,
@@ -117,17 +118,17 @@ impl<T> Params<T> {
         for l in 0..c.num_hidden_layers {
             let n = |part: &str| format!("model.layers.{l}.{part}");
             let weight = |m: Module| (n(&format!("{}.weight", m.path())), m.shape(c));
-            let bias = |m: Module| (n(&format!("{}.bias", m.path())), [1, m.shape(c)[0]]);
+            let bias = |m: Module| c.family.has_bias().then(|| (n(&format!("{}.bias", m.path())), [1, m.shape(c)[0]]));
             let norm = |part: &str| (n(&format!("{part}.weight")), [1, c.hidden_size]);
             let mut make = |(name, shape)| matrix(name, shape);
             layers.push(LayerParams {
                 input_layernorm: make(norm("input_layernorm"))?,
                 q_proj: make(weight(Module::QProj))?,
-                q_bias: make(bias(Module::QProj))?,
+                q_bias: bias(Module::QProj).map(&mut make).transpose()?,
                 k_proj: make(weight(Module::KProj))?,
-                k_bias: make(bias(Module::KProj))?,
+                k_bias: bias(Module::KProj).map(&mut make).transpose()?,
                 v_proj: make(weight(Module::VProj))?,
-                v_bias: make(bias(Module::VProj))?,
+                v_bias: bias(Module::VProj).map(&mut make).transpose()?,
                 o_proj: make(weight(Module::OProj))?,
                 post_attention_layernorm: make(norm("post_attention_layernorm"))?,
                 gate_proj: make(weight(Module::GateProj))?,
@@ -197,53 +198,57 @@ impl<T> LayerParams<T> {
     /// Bias of a projection, where it has one.
     pub fn bias(&self, m: Module) -> Option<&T> {
         match m {
-            Module::QProj => Some(&self.q_bias),
-            Module::KProj => Some(&self.k_bias),
-            Module::VProj => Some(&self.v_bias),
+            Module::QProj => self.q_bias.as_ref(),
+            Module::KProj => self.k_bias.as_ref(),
+            Module::VProj => self.v_bias.as_ref(),
             _ => None,
         }
     }
 
     pub fn bias_mut(&mut self, m: Module) -> Option<&mut T> {
         match m {
-            Module::QProj => Some(&mut self.q_bias),
-            Module::KProj => Some(&mut self.k_bias),
-            Module::VProj => Some(&mut self.v_bias),
+            Module::QProj => self.q_bias.as_mut(),
+            Module::KProj => self.k_bias.as_mut(),
+            Module::VProj => self.v_bias.as_mut(),
             _ => None,
         }
     }
 
-    fn fields(&self) -> [&T; 12] {
+    fn fields(&self) -> impl Iterator<Item = &T> {
         [
-            &self.input_layernorm,
-            &self.q_proj,
-            &self.q_bias,
-            &self.k_proj,
-            &self.k_bias,
-            &self.v_proj,
-            &self.v_bias,
-            &self.o_proj,
-            &self.post_attention_layernorm,
-            &self.gate_proj,
-            &self.up_proj,
-            &self.down_proj,
+            Some(&self.input_layernorm),
+            Some(&self.q_proj),
+            self.q_bias.as_ref(),
+            Some(&self.k_proj),
+            self.k_bias.as_ref(),
+            Some(&self.v_proj),
+            self.v_bias.as_ref(),
+            Some(&self.o_proj),
+            Some(&self.post_attention_layernorm),
+            Some(&self.gate_proj),
+            Some(&self.up_proj),
+            Some(&self.down_proj),
         ]
+        .into_iter()
+        .flatten()
     }
-    fn fields_mut(&mut self) -> [&mut T; 12] {
+    fn fields_mut(&mut self) -> impl Iterator<Item = &mut T> {
         [
-            &mut self.input_layernorm,
-            &mut self.q_proj,
-            &mut self.q_bias,
-            &mut self.k_proj,
-            &mut self.k_bias,
-            &mut self.v_proj,
-            &mut self.v_bias,
-            &mut self.o_proj,
-            &mut self.post_attention_layernorm,
-            &mut self.gate_proj,
-            &mut self.up_proj,
-            &mut self.down_proj,
+            Some(&mut self.input_layernorm),
+            Some(&mut self.q_proj),
+            self.q_bias.as_mut(),
+            Some(&mut self.k_proj),
+            self.k_bias.as_mut(),
+            Some(&mut self.v_proj),
+            self.v_bias.as_mut(),
+            Some(&mut self.o_proj),
+            Some(&mut self.post_attention_layernorm),
+            Some(&mut self.gate_proj),
+            Some(&mut self.up_proj),
+            Some(&mut self.down_proj),
         ]
+        .into_iter()
+        .flatten()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Qwen2, forward and backward, written once for every backend.
+//! Qwen2 and Llama, forward and backward, written once for every backend: the same block, with or without biases of queries, keys and
+//! values.
 //!
 //! `x` is the residual stream `[M, H]`. A block is
 //! `mid = x + o_proj(attention(rope(q_proj(n1)), rope(k_proj(n1)), v_proj(n1)))`, `n1 = rmsnorm(x)`;
@@ -82,7 +83,7 @@ pub struct Tail<T> {
 impl<O: Ops> Qwen2<O> {
     /// `positions` bounds the longest sequence (prompt + completion) this instance will see.
     pub fn new(o: &O, config: ModelConfig, params: Params<O::T>, positions: usize) -> Result<Self> {
-        let rope = o.rope_table(positions.max(1), config.head_dim, config.rope_theta)?;
+        let rope = o.rope_table(positions.max(1), config.head_dim, config.rope())?;
         let attn = AttnShape {
             heads: config.num_attention_heads,
             kv_heads: config.num_key_value_heads,

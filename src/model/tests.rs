@@ -89,7 +89,7 @@ fn check<O: Ops>(o: &O, name: &str, recompute: Recompute) {
 
 #[test]
 fn golden() {
-    for name in ["tied", "untied"] {
+    for name in ["tied", "untied", "llama"] {
         for r in [Recompute::None, Recompute::Mlp, Recompute::Layer] {
             check(&Cpu::<f64>::new(), name, r);
             check(&Cpu::<f32>::plain(), name, r);

@@ -37,12 +37,12 @@ pub(super) fn set_f32(t: &mut Tensors, name: &str, index: usize, value: f32) {
     t.get_mut(name).unwrap().2[4 * index..4 * index + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-fn json_of(dir: &str) -> Map<String, Value> {
+pub(super) fn json_of(dir: &str) -> Map<String, Value> {
     serde_json::from_slice(&fs::read(fixture(dir).join("config.json")).unwrap()).unwrap()
 }
 
 /// A model folder with the given config and weights.
-fn folder(config: &Map<String, Value>, weights: &[u8]) -> TempDir {
+pub(super) fn folder(config: &Map<String, Value>, weights: &[u8]) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("config.json"), Value::Object(config.clone()).to_string()).unwrap();
     fs::write(dir.path().join("model.safetensors"), weights).unwrap();
@@ -100,7 +100,7 @@ fn absent_and_null_keys_have_transformers_defaults() {
 #[test]
 fn config_refusals_say_what_and_why() {
     for (patch, says) in [
-        (json!({"model_type": "llama"}), vec!["model_type \"llama\"", "qwen2"]),
+        (json!({"model_type": "mistral"}), vec!["model_type \"mistral\"", "\"qwen2\" and \"llama\""]),
         (json!({"model_type": null}), vec!["`model_type` is missing"]),
         (json!({"hidden_size": "64"}), vec!["`hidden_size` is \"64\"", "whole number"]),
         (json!({"hidden_size": 64.5}), vec!["`hidden_size` is 64.5"]),
@@ -119,7 +119,10 @@ fn config_refusals_say_what_and_why() {
         (json!({"rms_norm_eps": 0}), vec!["`rms_norm_eps` is 0"]),
         (json!({"rope_theta": -1}), vec!["`rope_theta` is -1"]),
         (json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}), vec!["rope_scaling of type \"yarn\""]),
-        (json!({"rope_parameters": {"rope_type": "llama3"}}), vec!["rope_parameters of type \"llama3\""]),
+        (json!({"rope_parameters": {"rope_type": "linear", "factor": 2}}), vec!["rope_parameters of type \"linear\""]),
+        (json!({"rope_parameters": {"rope_type": 3}}), vec!["rope_parameters of type 3", "default", "llama3"]),
+        (json!({"rope_parameters": {"partial_rotary_factor": 0.5}}), vec!["rope_parameters.partial_rotary_factor 0.5"]),
+        (json!({"partial_rotary_factor": 0.5}), vec!["partial_rotary_factor 0.5", "every element"]),
         (json!({"rope_parameters": {"rope_theta": "x"}}), vec!["`rope_parameters.rope_theta` is \"x\""]),
         (json!({"rope_parameters": {"full_attention": {}}}), vec!["rope_parameters per layer type"]),
         (json!({"rope_parameters": 3}), vec!["`rope_parameters` is 3", "an object"]),
@@ -320,7 +323,7 @@ fn wrong_checkpoints_are_refused() {
     check(
         &|t| drop(t.insert("model.layers.0.self_attn.q_norm.weight".into(), (Dtype::F32, vec![1], vec![0; 4]))),
         json!({}),
-        &["q_norm.weight", "no part of a Qwen2 model"],
+        &["q_norm.weight", "no part of a qwen2 model", "Qwen2ForCausalLM"],
     );
     check(&|t| t.get_mut(bias).unwrap().0 = Dtype::I32, json!({}), &[bias, "dtype I32", "F32, F16 or BF16"]);
     let bare = |t: &mut Tensors| {

@@ -150,7 +150,7 @@ impl Checkpoint {
         } else if self.home.keys().any(|k| k.contains(".lora_A.") || k.contains(".lora_B.")) {
             "The file holds a LoRA adapter: merge it into its base model first".into()
         } else if name.strip_prefix("model.").is_some_and(|bare| self.home.contains_key(bare)) {
-            "The file has it without the prefix `model.`: save it as Qwen2ForCausalLM".into()
+            format!("The file has it without the prefix `model.`: save it as {}", self.config.family.architecture())
         } else if let Some(near) = nearest(name, self.home.keys().map(String::as_str)) {
             format!("The nearest name in the file is `{near}`; is config.json of the same model?")
         } else {
@@ -193,7 +193,9 @@ impl Checkpoint {
         } else if layer_of(name).is_some_and(|l| l >= self.config.num_hidden_layers) {
             format!("config.json says num_hidden_layers {}", self.config.num_hidden_layers)
         } else {
-            "It is no part of a Qwen2 model: is this the right model, saved as Qwen2ForCausalLM?".into()
+            let family = self.config.family;
+            let (kind, class) = (family.model_type(), family.architecture());
+            format!("It is no part of a {kind} model: is this the right model, saved as {class}?")
         };
         let path = self
             .home

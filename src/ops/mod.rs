@@ -11,7 +11,7 @@ pub mod checked;
 pub mod plan;
 pub mod selftest;
 
-pub use plan::{AttnPlan, AttnShape, ScatterPlan, Span};
+pub use plan::{AttnPlan, AttnShape, Rope, ScatterPlan, Span};
 
 use thiserror::Error;
 
@@ -384,7 +384,8 @@ pub trait Ops: Sync {
     fn scatter_plan(&self, ids: &[u32]) -> Result<ScatterPlan<Self::I>> {
         ScatterPlan::new(ids, |d| self.upload_index(d))
     }
-    fn rope_table(&self, positions: usize, head_dim: usize, theta: f64) -> Result<Self::T> {
-        self.upload(positions, head_dim, &plan::rope_table(positions, head_dim, theta))
+    /// See [`plan::rope_table`]; a number is `theta` without scaling.
+    fn rope_table(&self, positions: usize, head_dim: usize, rope: impl Into<Rope>) -> Result<Self::T> {
+        self.upload(positions, head_dim, &plan::rope_table(positions, head_dim, rope.into()))
     }
 }

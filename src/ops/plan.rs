@@ -123,14 +123,64 @@ impl<I: IndexMeta> ScatterPlan<I> {
     }
 }
 
-/// `[positions, head_dim]`: `cos(p f_i)` for `i < d/2`, then `sin(p f_i)`, `f_i = theta^(-2i/d)`, in f64, rounded once.
-pub fn rope_table(positions: usize, head_dim: usize, theta: f64) -> Vec<f32> {
-    let half = head_dim / 2;
+/// Rotary frequencies of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rope {
+    pub theta: f64,
+    /// Slows down low frequencies, for contexts longer than those of pre-training.
+    pub scaling: Option<Llama3Scaling>,
+}
+
+/// `rope_type: "llama3"` (Llama 3.1): with the wavelength `λ = 2π/f` and the context `C` of pre-training, a frequency is kept where
+/// `λ < C / high_freq_factor`, divided by `factor` where `λ > C / low_freq_factor`, and `(1 - s) f / factor + s f` between them,
+/// `s = (C/λ - low_freq_factor) / (high_freq_factor - low_freq_factor)`. As `_compute_llama3_parameters` of transformers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Llama3Scaling {
+    pub factor: f64,
+    pub low_freq_factor: f64,
+    /// Above `low_freq_factor`.
+    pub high_freq_factor: f64,
+    /// `C`, in tokens.
+    pub original_max_position_embeddings: f64,
+}
+
+impl From<f64> for Rope {
+    /// The frequencies of Su et al. (2021), as they are.
+    fn from(theta: f64) -> Self {
+        Self { theta, scaling: None }
+    }
+}
+
+impl Rope {
+    /// `f_i`, `i < head_dim / 2`, in radians a position: `theta^(-2i/head_dim)`, scaled.
+    pub fn frequencies(&self, head_dim: usize) -> Vec<f64> {
+        let plain = |i: usize| self.theta.powf(-2.0 * i as f64 / head_dim as f64);
+        (0..head_dim / 2).map(|i| self.scaling.map_or(plain(i), |s| s.scaled(plain(i)))).collect()
+    }
+}
+
+impl Llama3Scaling {
+    fn scaled(&self, f: f64) -> f64 {
+        let turns = self.original_max_position_embeddings * f / (2.0 * std::f64::consts::PI);
+        if turns > self.high_freq_factor {
+            f
+        } else if turns < self.low_freq_factor {
+            f / self.factor
+        } else {
+            let s = (turns - self.low_freq_factor) / (self.high_freq_factor - self.low_freq_factor);
+            (1.0 - s) * f / self.factor + s * f
+        }
+    }
+}
+
+/// `[positions, head_dim]`: `cos(p f_i)` for `i < d/2`, then `sin(p f_i)`, with [`Rope::frequencies`], in f64, rounded once.
+pub fn rope_table(positions: usize, head_dim: usize, rope: Rope) -> Vec<f32> {
+    let (half, frequencies) = (head_dim / 2, rope.frequencies(head_dim));
     let mut out = vec![0.0; positions * head_dim];
     for (p, row) in out.chunks_exact_mut(head_dim).enumerate() {
-        for i in 0..half {
+        for (i, f) in frequencies.iter().enumerate() {
             // transformers computes inv_freq in f32; p * f is then an f32 product. We keep f64 to the end.
-            let a = p as f64 * theta.powf(-2.0 * i as f64 / head_dim as f64);
+            let a = p as f64 * f;
             row[i] = a.cos() as f32;
             row[half + i] = a.sin() as f32;
         }

@@ -156,3 +156,72 @@ fn ids(file: &str, value: Option<&Json>) -> Result<Vec<u32>, TextError> {
         Some(v) => Ok(vec![id(v)?]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// See `scripts/tokenizer_fixtures.py`.
+    #[derive(Deserialize)]
+    struct Cases {
+        bos_token: String,
+        eos_token: String,
+        chat_template: String,
+        special: Vec<String>,
+        /// Added and not special.
+        plain: Vec<String>,
+        texts: Vec<Text>,
+        conversations: Vec<Conversation>,
+    }
+
+    #[derive(Deserialize)]
+    struct Text {
+        text: String,
+        ids: Vec<u32>,
+        decoded: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Conversation {
+        messages: Vec<Message>,
+        text: String,
+        ids: Vec<u32>,
+    }
+
+    /// Llama 3's word split, a post-processor that would put a begin token before every text, tokens that are added and not special.
+    #[test]
+    fn a_tokenizer_of_llama_3_codes_as_in_transformers() {
+        let cases: Cases = serde_json::from_str(include_str!("fixtures/llama3_cases.json")).unwrap();
+        let config = serde_json::json!({ "bos_token": { "content": cases.bos_token }, "eos_token": cases.eos_token });
+        let tokenizer = Tokenizer::from_files(&TokenizerFiles {
+            tokenizer: include_bytes!("fixtures/llama3_tokenizer.json"),
+            tokenizer_config: Some(config.to_string().as_bytes()),
+            chat_template: Some(cases.chat_template.as_bytes()),
+            ..TokenizerFiles::default()
+        })
+        .unwrap();
+        assert!(cases.texts.len() > 10);
+        for case in &cases.texts {
+            assert_eq!(tokenizer.encode(&case.text).unwrap(), case.ids, "{:?}", case.text);
+            assert_eq!(tokenizer.decode(&case.ids, true).unwrap(), case.decoded);
+            assert_eq!(tokenizer.response_tokens(&case.text).unwrap() as usize, case.ids.len() + 1);
+        }
+        for token in cases.special.iter().chain(&cases.plain) {
+            let id = tokenizer.token_id(token).unwrap();
+            assert_eq!(tokenizer.encode(&format!("a{token}b")).unwrap()[1..2], [id], "{token}");
+            assert_eq!(tokenizer.token_text(id).as_ref(), Some(token));
+            let shown = tokenizer.decode(&[id], true).unwrap();
+            assert_eq!(shown.is_empty(), cases.special.contains(token), "{token}");
+        }
+        let begin = tokenizer.token_id(&cases.bos_token).unwrap();
+        for case in &cases.conversations {
+            assert_eq!(tokenizer.render(&case.messages, true).unwrap(), case.text);
+            let ids = tokenizer.encode_chat(&case.messages, true).unwrap();
+            assert_eq!(ids, case.ids);
+            assert_eq!(ids.iter().filter(|&&id| id == begin).count(), 1, "the template's own begin token alone");
+        }
+        assert_eq!(tokenizer.eos_ids(), [tokenizer.token_id(&cases.eos_token).unwrap()]);
+    }
+}

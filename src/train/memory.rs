@@ -77,6 +77,11 @@ impl MemoryPlan {
         (self.beside_checks + self.checks).max(self.throughout() + self.rollout.max(self.scoring).max(self.training))
     }
 
+    /// With staging buffers, were behaviour never measured.
+    pub fn without_checks(&self) -> u64 {
+        self.throughout() + self.rollout.max(self.scoring).max(self.training) + self.staging
+    }
+
     /// Held from the first step to the last.
     pub fn throughout(&self) -> u64 {
         self.weights + self.gradients + self.moments + self.frozen

@@ -14,3 +14,5 @@ pub mod sft;
 
 #[cfg(test)]
 pub mod tests;
+#[cfg(test)]
+mod tests_llama;

@@ -129,7 +129,7 @@ fn small_model<O: Ops>(o: &O, seed: u64) -> Qwen2<O> {
     Qwen2::new(o, config, params, 64).unwrap()
 }
 
-fn requests() -> Vec<Request> {
+pub fn requests() -> Vec<Request> {
     let prompts: [&[u32]; 4] = [&[1, 5, 9], &[2], &[3, 3, 7, 11, 13, 2, 8], &[4, 4, 4, 4]];
     prompts
         .iter()
@@ -224,8 +224,8 @@ fn a_shared_prompt_changes_no_log_prob() {
 }
 
 /// Rewards the share of even tokens.
-struct Even {
-    prompts: Vec<Vec<u32>>,
+pub struct Even {
+    pub prompts: Vec<Vec<u32>>,
 }
 
 impl Environment for Even {
