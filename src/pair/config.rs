@@ -267,7 +267,8 @@ impl PairConfig {
             return refuse(format!("design.precisions has {p:?}; known are {}", precision::NAMES.join(", ")));
         }
         let decodes = c.temperature >= 0.0 && c.temperature.is_finite() && c.top_p > 0.0 && c.top_p <= 1.0;
-        if !decodes || !(c.repetition_penalty > 0.0 && c.repetition_penalty.is_finite()) || c.max_tokens == Some(0) {
+        let penalises = c.repetition_penalty > 0.0 && c.repetition_penalty.is_finite();
+        if !(decodes && penalises) || c.max_tokens == Some(0) {
             return refuse(
                 "decoding: temperature is at least 0, top_p in (0, 1], repetition_penalty above 0, max_tokens at least 1".into(),
             );

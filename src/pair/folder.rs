@@ -205,21 +205,24 @@ impl Folder {
             write_lines(&dir.join("plan.jsonl"), plan)?;
             manifest.write(dir)?;
         }
+        let by_rules = dir.join("labels").join("lexical.jsonl");
+        let mut labelled = usize::MAX;
+        if !manifest.text_kept {
+            let labels = dir.join("labels");
+            std::fs::create_dir_all(&labels).map_err(PairError::io(&labels))?;
+            // Labels are written before their rows, but a power cut keeps no order: a row without one is asked again.
+            labelled = Log::open(&by_rules, |l: &[Judged]| l.len())?.1.len();
+        }
         let path = dir.join("rows.jsonl");
-        let (rows, done) = Log::open(&path, |r: &[Row]| r.len())?;
+        let (rows, done) = Log::open(&path, |r: &[Row]| r.len().min(labelled))?;
         if done.len() > plan.len() || done.iter().zip(plan).any(|(r, c)| r.cell_id != c.cell_id) {
             let detail = "its rows are not the beginning of plan.jsonl; choose another --out, or delete the folder";
             return Err(PairError::File { path, detail: detail.into() });
         }
         let (prompts, known) = Log::open(&dir.join("prompts.jsonl"), |p: &[Prompt]| p.len())?;
-        let labels = if manifest.text_kept {
-            None
-        } else {
-            let labels = dir.join("labels");
-            std::fs::create_dir_all(&labels).map_err(PairError::io(&labels))?;
-            // Labels are written before their rows.
-            let (log, _) = Log::open::<Judged>(&labels.join("lexical.jsonl"), |_| done.len())?;
-            Some(log)
+        let labels = match manifest.text_kept {
+            true => None,
+            false => Some(Log::open(&by_rules, |_: &[Judged]| done.len())?.0),
         };
         let known = known.into_iter().map(|p| p.input_sha256).collect();
         Ok(Self { dir: dir.into(), manifest, done, rows, prompts, known, labels })

@@ -3,6 +3,7 @@
 use super::error::Result;
 use super::judge::{Judge, MODEL};
 use crate::domain::tier::Label;
+use crate::domain::tier::think::{self, CLOSE};
 use crate::model::hooks::HookSet;
 use crate::model::qwen2::Qwen2;
 use crate::ops::Ops;
@@ -38,14 +39,19 @@ pub struct ModelJudge<'a, O: Ops> {
 pub fn positions(chat: &Tokenizer, answers: &[&str]) -> Result<usize> {
     let mut longest = 0;
     for a in answers {
-        longest = longest.max(chat.encode_chat(&prompt(a), true)?.len());
+        longest = longest.max(prompt(chat, a)?.len());
     }
     Ok(longest + 16)
 }
 
-fn prompt(answer: &str) -> [Message; 1] {
+/// Up to the label word: a think block that the chat template opens is closed, since the word is read and not deliberated.
+fn prompt(chat: &Tokenizer, answer: &str) -> Result<Vec<u32>> {
     let shown: String = answer.chars().take(SHOWN).collect();
-    [Message::user(format!("{RUBRIC}{shown}"))]
+    let mut text = chat.render(&[Message::user(format!("{RUBRIC}{shown}"))], true)?;
+    if think::opened_by(&text) {
+        text.push_str(&format!("{CLOSE}\n\n"));
+    }
+    Ok(chat.encode(&text)?)
 }
 
 impl<O: Ops> Judge for ModelJudge<'_, O> {
@@ -58,7 +64,7 @@ impl<O: Ops> Judge for ModelJudge<'_, O> {
         let words = WORDS.iter().map(|w| self.chat.encode(w.name())).collect::<std::result::Result<Vec<_>, _>>()?;
         let mut out = Vec::with_capacity(answers.len());
         for answer in answers {
-            let prompt = self.chat.encode_chat(&prompt(answer), true)?;
+            let prompt = prompt(self.chat, answer)?;
             let examples: Vec<Example> = words.iter().map(|w| Example::completion(&prompt, w)).collect();
             let scores = score_under(self.o, self.model, &examples, 1.0, self.micro, &HookSet::default())?;
             let sums: Vec<f64> = scores.iter().map(|s: &Scores| s.logp.iter().map(|l| f64::from(*l)).sum()).collect();
