@@ -1,3 +1,21 @@
 //! The paired evaluation: the same requests under frames that differ in one claim, every other circumstance held or measured.
+//!
+//! `config` → `plan` (cells, in the order in which they are asked) → `run` (rows, append-only; `engine` answers) → `judge`, `model_judge`,
+//! `hand` (labels, a file a judge). A run is a folder (`folder`).
 
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod folder;
+pub mod hand;
+pub mod inspect;
+pub mod judge;
+pub mod model_judge;
+pub mod order;
+pub mod pilot;
+pub mod plan;
+pub mod precision;
 pub mod row;
+pub mod run;
+#[cfg(test)]
+mod tests;
