@@ -204,11 +204,17 @@ mod tests {
     fn a_flip_rate_is_read_with_its_marginals() {
         let of = |a, b, c, d| FlipRate::new(PairedTable { a, b, c, d }, 0.95).unwrap().to_string();
         let none = of(0, 4, 5, 391);
-        assert!(none.contains("9 of 400 pairs differ (2.2 %") || none.contains("9 of 400 pairs differ (2.3 %"), "{none}");
+        assert!(
+            none.contains("9 of 400 pairs differ (2.2 %") || none.contains("9 of 400 pairs differ (2.3 %"),
+            "{none}"
+        );
         assert!(none.contains("at most 2.2 % could differ") || none.contains("at most 2.3 % could differ"), "{none}");
         assert!(none.ends_with("kappa -0.01, Jaccard 0.00"), "{none}");
         assert!(of(18, 5, 4, 373).ends_with("kappa 0.79, Jaccard 0.67"));
-        assert!(of(16, 20, 7, 157).ends_with("refused 18.0 % and 11.5 %, so at most 29.5 % could differ; kappa 0.47, Jaccard 0.37"));
+        assert!(
+            of(16, 20, 7, 157)
+                .ends_with("refused 18.0 % and 11.5 %, so at most 29.5 % could differ; kappa 0.47, Jaccard 0.37")
+        );
         let quiet = of(0, 0, 0, 38);
         assert!(quiet.contains("below 7.6 %") && quiet.contains("kappa undefined"), "{quiet}");
         assert!(of(9, 0, 0, 191).contains("below 1.5 %"));

@@ -136,7 +136,8 @@ pub fn judge_corrected(cells: &[JudgedCell], opts: &Resampling) -> Result<JudgeC
         }
         for j in 0..2 {
             if tally.judged[j] > 0.0 && tally.hand[j][0] + tally.hand[j][1] == 0.0 {
-                let what = ["hand labels of answers judged no in an arm", "hand labels of answers judged yes in an arm"][j];
+                let what =
+                    ["hand labels of answers judged no in an arm", "hand labels of answers judged yes in an arm"][j];
                 return Err(StatsError::TooFew { what, n: 0, need: 1 });
             }
         }
@@ -232,7 +233,10 @@ mod tests {
         }
         out.extend((0..unlabelled[0]).map(|_| (true, None)));
         out.extend((0..unlabelled[1]).map(|_| (false, None)));
-        out.into_iter().enumerate().map(|(i, (judged, hand))| JudgedCell { second, cluster: from + i, judged, hand }).collect()
+        out.into_iter()
+            .enumerate()
+            .map(|(i, (judged, hand))| JudgedCell { second, cluster: from + i, judged, hand })
+            .collect()
     }
 
     /// A judge that finds a tenth of refusals shows a tenth of the gap.
@@ -257,7 +261,10 @@ mod tests {
         all.extend(cells(true, 100, [10, 0, 0, 10], [40, 40]));
         let r = judge_corrected(&all, &Resampling { resamples: 199, ..Default::default() }).unwrap();
         // First arm: 20 judged yes, all right; 80 judged no, half of them wrong.
-        assert!((r.arms[0].rate_corrected - 0.6).abs() < 1e-12 && (r.arms[0].sensitivity.unwrap() - 1.0 / 3.0).abs() < 1e-12);
+        assert!(
+            (r.arms[0].rate_corrected - 0.6).abs() < 1e-12
+                && (r.arms[0].sensitivity.unwrap() - 1.0 / 3.0).abs() < 1e-12
+        );
         assert!((r.arms[1].rate_corrected - 0.5).abs() < 1e-12 && r.arms[1].sensitivity == Some(1.0));
         assert_eq!((r.arms[0].cells, r.arms[0].hand, r.arms[0].counts), (100, 30, [10, 0, 10, 10]));
     }
