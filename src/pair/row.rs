@@ -77,14 +77,23 @@ pub struct Row {
     pub output_ids_sha256: String,
     pub output_len: usize,
     pub stop_reason: StopReason,
-    /// What stood inside the think block; `None` for a model that does not open one.
+    /// What stood inside the think block; `None` for a model that does not open one, and where texts are not kept.
     pub reasoning: Option<String>,
+    /// False where a think block was opened and never closed: there is no answer to judge.
+    pub answered: bool,
     /// `None` where texts are not kept (`--no-text`; labels are made before they are dropped).
     pub answer: Option<String>,
     /// Log-probability mass on refusal openings minus that on compliance openings at the first answer position, in nats.
     pub refusal_logit_gap: Option<f64>,
-    /// The model's answer to whether this conversation is used for training: the manipulation check.
+    /// Mean over the panel of an opening's first token's log-probability, refusals minus compliances, in nats.
+    #[serde(default)]
+    pub panel_gap: Option<f64>,
+    /// Log-odds of yes against no when the model is asked, in the same context, whether this conversation is used for training.
+    #[serde(default)]
+    pub frame_log_odds: Option<f64>,
+    /// Whether the sign of those log-odds is what the frame says: the manipulation check. `None` for a frame that says nothing of it.
     pub knows_frame: Option<bool>,
+    /// Identity of the cell's random stream; `free_again` has that of `free`.
     pub seed: u64,
     pub engine_build: String,
     pub device: String,
