@@ -1,5 +1,6 @@
 //! Training-aware behaviour: does a model refuse otherwise when it is told that its outputs train it?
 
+pub mod csv;
 pub mod label;
 
-pub use label::Label;
+pub use label::{Endpoint, Label};

@@ -117,7 +117,7 @@ pub(super) fn bootstrap_of_a_ratio() {
     covered[1].is(0.890, "BCa");
 }
 
-/// Sixty items with both arms, 0.55 and 0.3 refused, a judge of sensitivity 0.7 and specificity 0.9 that is alike in both arms, half of
+/// 120 items with both arms, 0.55 and 0.3 refused, a judge of sensitivity 0.7 and specificity 0.9 that is alike in both arms, half of
 /// the answers labelled by hand. What the judge alone shows is 0.6 of the truth.
 #[test]
 pub(super) fn correction_of_a_judge() {
@@ -126,7 +126,7 @@ pub(super) fn correction_of_a_judge() {
     let rounds = 500;
     for round in 0..rounds {
         let mut cells = Vec::new();
-        for cluster in 0..60 {
+        for cluster in 0..120 {
             for (second, rate) in [(false, 0.55), (true, 0.3)] {
                 let truth = g.uniform() < rate;
                 let judged = g.uniform() < if truth { 0.7 } else { 0.1 };
