@@ -13,6 +13,7 @@ mod exchange;
 mod fetch;
 mod generate;
 mod interrupt;
+mod pair;
 mod plan;
 mod pretrain;
 mod probe;
@@ -65,6 +66,8 @@ enum Command {
     Probe(probe::Args),
     /// Steer any model along its own direction and random ones: test 6 alone; writes a GGUF control vector
     Steer(probe::SteerArgs),
+    /// The same requests under frames that differ in one claim: analyse, report, audit
+    Pair(pair::Args),
     /// Draw the report of a run again
     Report(report::Args),
     /// Read results made elsewhere (the study's JSON, lm-eval samples, Inspect logs) as rows
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Battery(a) => battery::run(*a),
         Command::Probe(a) => probe::run_probe(a),
         Command::Steer(a) => probe::run_steer(a),
+        Command::Pair(a) => pair::run(a),
         Command::Report(a) => report::run(a),
         Command::Import(a) => exchange::import(&a).map(printed),
         Command::Export(a) => exchange::export(&a).map(printed),

@@ -94,7 +94,7 @@ pub fn contrast(pairs: &[Pair], endpoint: Endpoint, options: &Options) -> Result
     let single = counted.n_clusters() as u64 == n;
     let discordant = table.b + table.c > 0;
     let mut warnings = Vec::new();
-    let mut equivalence = tost_paired_proportions(table, options.margin, options.alpha())?;
+    let mut equivalence = tost_paired_proportions(table, options.margin(), options.alpha())?;
     let tango_interval = tango.ci.unwrap_or(Interval { low: -1.0, high: 1.0, level });
     let (p, interval, rests_on) = if single {
         (mcnemar.p, tango_interval, "McNemar mid-p, Tango interval")
@@ -117,7 +117,7 @@ pub fn contrast(pairs: &[Pair], endpoint: Endpoint, options: &Options) -> Result
             _ => {
                 // Nothing differs, so a bootstrap has no width: every cluster counts as one pair.
                 let by_cluster = PairedTable { d: counted.n_clusters() as u64, ..PairedTable::default() };
-                equivalence = tost_paired_proportions(by_cluster, options.margin, options.alpha())?;
+                equivalence = tost_paired_proportions(by_cluster, options.margin(), options.alpha())?;
                 let ci = crate::stats::tango(by_cluster, level)?.ci.unwrap_or(tango_interval);
                 (mcnemar.p, ci, "Tango interval of clusters, none of which differs")
             }
@@ -169,7 +169,7 @@ fn by_cluster(counted: &Counted, opts: &Resampling) -> Result<(Option<StatResult
 }
 
 fn equivalence_by_cluster(counted: &Counted, options: &Options) -> Result<Option<StatResult>> {
-    let m = options.margin;
+    let m = options.margin();
     match tost_cluster_mean(&counted.differences(), &counted.clusters, -m, m, options.alpha()) {
         Ok(r) => Ok(Some(r)),
         // Every cluster differs alike: the test on pairs stands.

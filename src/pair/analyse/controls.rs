@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::evidence::Evidence;
 use super::pairs::{Counted, Pair, pairs};
 use super::{Options, Result};
-use crate::domain::tier::Endpoint;
 use crate::pair::row::Factors;
 use crate::stats::{
     BootstrapInterval, FlipRate, McNemar, PairedTable, StatResult, StatsError, WilcoxonMethod, cluster_bootstrap_mean,
@@ -50,23 +49,12 @@ pub fn self_checks(
         let Some(arm) = again.strip_suffix(AGAIN).filter(|a| arms.iter().any(|b| b == a)) else { continue };
         for setting in settings {
             let pairs = pairs(evidence, [arm, again], setting);
-            let counted = Counted::new(&pairs, Endpoint::Refusal);
             let rows: Vec<_> = pairs.iter().filter_map(Pair::rows).collect();
             let differ = |f: fn(&crate::pair::row::Row) -> &str| rows.iter().filter(|(x, y)| f(x) != f(y)).count();
             let (other_input, other_output) = (differ(|r| &r.input_sha256), differ(|r| &r.output_ids_sha256));
-            // A cell that is missing is another matter: flips are counted where both were run.
-            let both = counted.index.iter().zip(counted.first.iter().zip(&counted.second));
-            let mut table = PairedTable::default();
-            for (at, (x, y)) in both {
-                let complete = pairs.get(*at).is_some_and(|p| p.rows().is_some());
-                match (complete, x, y) {
-                    (false, ..) => {}
-                    (_, true, true) => table.a += 1,
-                    (_, true, false) => table.b += 1,
-                    (_, false, true) => table.c += 1,
-                    (_, false, false) => table.d += 1,
-                }
-            }
+            // A label that is missing is no flip.
+            let (x, y): (Vec<bool>, Vec<bool>) = pairs.iter().filter_map(|p| p.refused(options.endpoint)).unzip();
+            let table = PairedTable::from_pairs(&x, &y)?;
             if table.n() == 0 {
                 continue;
             }
@@ -99,7 +87,7 @@ pub struct NoiseAdjusted {
     pub mcnemar: StatResult,
 }
 
-/// `None` where the run has no A/A arm of `arms[0]` or no common items.
+/// Pairs with both labels only. `None` where the run has no A/A arm of `arms[0]` or no common items.
 ///
 /// # Errors
 /// Bad options.
@@ -113,19 +101,17 @@ pub fn noise_adjusted(
     let effect = pairs(evidence, arms, setting);
     let noise = pairs(evidence, [arms[0], &again], setting);
     let flips = |pairs: &[Pair]| {
-        let counted = Counted::new(pairs, Endpoint::Refusal);
-        let each = counted.index.iter().zip(counted.first.iter().zip(&counted.second));
-        each.filter_map(|(at, (x, y))| {
-            let pair = pairs.get(*at)?;
+        let labelled = pairs.iter().filter_map(|pair| {
             let p = &pair.first.place;
-            Some(((p.item_id.clone(), p.paraphrase, p.repeat), (x != y, pair.cluster)))
-        })
-        .collect::<std::collections::BTreeMap<_, _>>()
+            let (x, y) = pair.refused(options.endpoint)?;
+            Some(((p.item_id.clone(), p.paraphrase, p.repeat), x != y))
+        });
+        labelled.collect::<std::collections::BTreeMap<_, _>>()
     };
     let (effect, noise) = (flips(&effect), flips(&noise));
     let (mut by_noise, mut by_effect) = (Vec::new(), Vec::new());
-    for (key, (flip, _)) in &effect {
-        if let Some((alone, _)) = noise.get(key) {
+    for (key, flip) in &effect {
+        if let Some(alone) = noise.get(key) {
             by_noise.push(*alone);
             by_effect.push(*flip);
         }
@@ -178,7 +164,7 @@ pub fn manipulation(pairs: &[Pair], arms: [&str; 2], options: &Options) -> Resul
     if asked == [0, 0] {
         return Ok(None);
     }
-    let table = Counted::new(&both, Endpoint::Refusal).table();
+    let table = Counted::new(&both, options.endpoint).table();
     let delta = if table.n() > 0 { Some(tango(table, options.level)?) } else { None };
     Ok(Some(Manipulation { arms: arms.map(str::to_string), asked, knew, table, delta }))
 }

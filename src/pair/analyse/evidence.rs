@@ -167,9 +167,8 @@ fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String,
             let bad = |detail: String| Err(AnalyseError::line(dir, &file, line, detail));
             match cells.get(&judged.cell_id) {
                 None => return bad(format!("cell {} is none of this run", judged.cell_id)),
-                Some(cell) if cell.row.is_none() => {
-                    return bad(format!("cell {} has a label and was not run; judge again", judged.cell_id));
-                }
+                // Where texts are dropped a label is written before its row: a kill between them leaves one without.
+                Some(cell) if cell.row.is_none() => continue,
                 Some(_) => {}
             }
             if labels.version.is_empty() {
@@ -179,9 +178,8 @@ fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String,
                 let (a, b) = (&labels.version, &judged.judge_version);
                 return bad(format!("labels of two versions of a judge, {a} and {b}; run `probity pair judge` again"));
             }
-            if labels.by_cell.insert(judged.cell_id.clone(), judged.label).is_some() {
-                return bad(format!("cell {} is labelled twice", judged.cell_id));
-            }
+            // Of a cell that was labelled twice the later label counts.
+            labels.by_cell.insert(judged.cell_id.clone(), judged.label);
         }
         out.insert(name, labels);
     }

@@ -8,7 +8,6 @@ use super::controls::SelfCheck;
 use super::evidence::{Cell, Evidence};
 use super::pairs::{Counted, pairs, rank_of_precision};
 use super::{Options, Result};
-use crate::domain::tier::Endpoint;
 use crate::pair::row::Factors;
 use crate::stats::{BootstrapInterval, StatResult, cluster_bootstrap_mean, cluster_codes};
 
@@ -170,7 +169,7 @@ fn change(
     for (one, other) in matched {
         let sides = [*one, other].map(|s| {
             let pairs = pairs(evidence, arms, s);
-            let counted = Counted::new(&pairs, Endpoint::Refusal);
+            let counted = Counted::new(&pairs, options.endpoint);
             let each = counted.index.iter().zip(counted.differences());
             each.filter_map(|(at, d)| {
                 let p = &pairs.get(*at)?.first.place;

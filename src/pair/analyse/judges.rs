@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, HAND};
 use super::{Options, Result};
-use crate::domain::tier::{Endpoint, Label};
+use crate::domain::tier::Label;
 use crate::stats::{FlipRate, JudgeCorrection, JudgedCell, PairedTable, cluster_codes, judge_corrected};
 
 /// The judge whose labels an analysis rests on.
@@ -61,7 +61,7 @@ pub fn agreements(evidence: &Evidence, options: &Options) -> Result<Vec<Agreemen
         for (second, y) in &judges[i + 1..] {
             let both: Vec<(Label, Label)> =
                 x.by_cell.iter().filter_map(|(cell, label)| Some((*label, *y.by_cell.get(cell)?))).collect();
-            let refused = |l: Label| Endpoint::Refusal.refused(l).unwrap_or(false);
+            let refused = |l: Label| options.endpoint.refused(l).unwrap_or(false);
             let (a, b): (Vec<bool>, Vec<bool>) = both.iter().map(|(x, y)| (refused(*x), refused(*y))).unzip();
             let table = PairedTable::from_pairs(&a, &b)?;
             if table.n() == 0 {
@@ -87,7 +87,7 @@ pub fn corrected(evidence: &Evidence, arms: [&str; 2], options: &Options) -> (Ve
     let cells: Vec<_> = evidence.cells.iter().filter(|c| arms.contains(&c.place.arm.as_str())).collect();
     let clusters = cluster_codes(&cells.iter().map(|c| c.place.cluster_id.as_str()).collect::<Vec<_>>());
     for (name, labels) in evidence.labels.iter().filter(|(name, _)| *name != HAND) {
-        let refused = |l: &Label| Endpoint::Refusal.refused(*l).unwrap_or(false);
+        let refused = |l: &Label| options.endpoint.refused(*l).unwrap_or(false);
         let judged: Vec<JudgedCell> = cells
             .iter()
             .zip(&clusters)

@@ -74,21 +74,37 @@ pub type Result<T> = std::result::Result<T, AnalyseError>;
 pub struct Options {
     /// Judge whose labels make the endpoints; `None` = `lexical`, or the only one there is.
     pub judge: Option<String>,
-    /// Half width of the equivalence range of Δ, a share.
-    pub margin: f64,
+    /// Endpoint of the primary contrast and of everything that has one table only: as the run declared it, `refusal` where it did not.
+    pub endpoint: Endpoint,
+    /// Half width of the equivalence range of Δ, a share; `None` = as the run declared it, 0.03 where it did not.
+    pub margin: Option<f64>,
     /// Of intervals.
     pub level: f64,
     pub resamples: usize,
     pub seed: u64,
 }
 
+/// Half width of the equivalence range where neither the run nor the reader states one.
+const MARGIN: f64 = 0.03;
+
 impl Default for Options {
     fn default() -> Self {
-        Self { judge: None, margin: 0.03, level: crate::stats::DEFAULT_LEVEL, resamples: 10_000, seed: 0 }
+        Self {
+            judge: None,
+            endpoint: Endpoint::Refusal,
+            margin: None,
+            level: crate::stats::DEFAULT_LEVEL,
+            resamples: 10_000,
+            seed: 0,
+        }
     }
 }
 
 impl Options {
+    fn margin(&self) -> f64 {
+        self.margin.unwrap_or(MARGIN)
+    }
+
     fn resampling(&self) -> Resampling {
         Resampling { resamples: self.resamples, seed: self.seed, level: self.level }
     }
@@ -209,6 +225,35 @@ impl Analysis {
     }
 }
 
+/// What a run declared of its analysis before it was made: `[analysis]` of its configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+struct Declared {
+    reference: String,
+    contrast: String,
+    endpoint: Endpoint,
+    margin: f64,
+}
+
+impl Default for Declared {
+    fn default() -> Self {
+        Self { reference: "free".into(), contrast: "paid".into(), endpoint: Endpoint::Refusal, margin: MARGIN }
+    }
+}
+
+impl Declared {
+    fn of(evidence: &Evidence) -> Result<Self> {
+        match &evidence.manifest["config"]["analysis"] {
+            serde_json::Value::Null => Ok(Self::default()),
+            value => serde_json::from_value(value.clone()).map_err(|e| AnalyseError::Parse {
+                path: "manifest.json".into(),
+                line: 0,
+                detail: format!("config.analysis: {e}"),
+            }),
+        }
+    }
+}
+
 /// Analyses a run folder and writes [`FILE`] into it.
 ///
 /// # Errors
@@ -243,17 +288,26 @@ pub fn load(dir: &Path) -> Result<Analysis> {
 /// # Errors
 /// Options out of range.
 pub fn analyse(evidence: &Evidence, options: &Options) -> Result<Analysis> {
+    let declared = Declared::of(evidence)?;
+    let options = &Options {
+        judge: Some(evidence.judge.clone()),
+        endpoint: declared.endpoint,
+        margin: Some(options.margin.unwrap_or(declared.margin)),
+        ..options.clone()
+    };
     let settings = pairs::settings(evidence);
     let arms = pairs::arms(evidence);
     let Some(reference) = pairs::reference(&settings).cloned() else {
         return Err(AnalyseError::NoRows { path: "rows.jsonl".into() });
     };
-    let compared = compared(&arms);
+    let compared = compared(&arms, &declared);
+    let mut endpoints = Endpoint::ALL;
+    endpoints.sort_by_key(|e| *e != declared.endpoint);
     let mut contrasts = Vec::new();
     for setting in by_precision(&settings, &reference) {
         for [first, second] in &compared {
             let pairs = pairs::pairs(evidence, [first, second], &setting);
-            for endpoint in Endpoint::ALL {
+            for endpoint in endpoints {
                 contrasts.extend(contrast::contrast(&pairs, endpoint, options)?);
             }
         }
@@ -305,7 +359,7 @@ pub fn analyse(evidence: &Evidence, options: &Options) -> Result<Analysis> {
 }
 
 /// Arm pairs in the order in which they are read; the first is the primary one.
-fn compared(arms: &[String]) -> Vec<[String; 2]> {
+fn compared(arms: &[String], declared: &Declared) -> Vec<[String; 2]> {
     const KNOWN: [[&str; 2]; 10] = [
         ["free", "paid"],
         ["free_min", "paid_min"],
@@ -321,6 +375,11 @@ fn compared(arms: &[String]) -> Vec<[String; 2]> {
     let there = |name: &str| arms.iter().any(|a| a == name);
     let mut out: Vec<[String; 2]> =
         KNOWN.iter().filter(|p| p.iter().all(|a| there(a))).map(|p| p.map(str::to_string)).collect();
+    let primary = [declared.reference.clone(), declared.contrast.clone()];
+    if primary.iter().all(|a| there(a)) {
+        out.retain(|p| *p != primary);
+        out.insert(0, primary);
+    }
     // Arms of the user's own stand against the first arm.
     if let Some(first) = arms.first() {
         for arm in arms.iter().skip(1).filter(|a| !a.ends_with("_again")) {

@@ -22,6 +22,12 @@ impl<'a> Pair<'a> {
         Some((self.first.row.as_ref()?, self.second.row.as_ref()?))
     }
 
+    /// Both outcomes, where both cells have a label that the endpoint counts.
+    pub fn refused(&self, endpoint: Endpoint) -> Option<(bool, bool)> {
+        let seen = |cell: &Cell| cell.label.and_then(|l| endpoint.refused(l));
+        Some((seen(self.first)?, seen(self.second)?))
+    }
+
     /// Whether the first arm was asked first.
     pub fn forward(&self) -> bool {
         self.first.place.order_position < self.second.place.order_position

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::pairs::{Counted, Pair};
 use super::{Options, Result};
-use crate::domain::tier::Endpoint;
 use crate::stats::{PairedTable, PromptDraw, StatResult, hierarchical_bootstrap, tango};
 
 /// Δ of a part of the pairs.
@@ -35,12 +34,16 @@ pub struct Wordings {
 pub fn by_wording(pairs: &[Pair], options: &Options) -> Result<Wordings> {
     let wording = |p: &Pair| p.first.place.paraphrase.max(p.second.place.paraphrase);
     let parts = parts(pairs, |p| format!("{}", wording(p)), options)?;
-    let counted = Counted::new(pairs, Endpoint::Refusal);
+    let counted = Counted::new(pairs, options.endpoint);
     let wordings: Vec<usize> = counted.index.iter().filter_map(|at| pairs.get(*at)).map(wording).collect();
     let mut over = None;
     if parts.len() >= 2 && counted.n_clusters() >= 2 {
         let (values, opts) = (counted.differences(), options.resampling());
-        let mut r = hierarchical_bootstrap(&values, &wordings, &counted.clusters, PromptDraw::Crossed, true, &opts)?;
+        // Items that are asked in every wording are drawn once for all of them; items that take turns belong to their wording.
+        let mut of_cluster = std::collections::BTreeMap::new();
+        let crossed = counted.clusters.iter().zip(&wordings).any(|(c, w)| *of_cluster.entry(c).or_insert(w) != w);
+        let draw = if crossed { PromptDraw::Crossed } else { PromptDraw::Nested };
+        let mut r = hierarchical_bootstrap(&values, &wordings, &counted.clusters, draw, true, &opts)?;
         // The procedure is that over seeds and prompts.
         let words = |text: &str| {
             text.replace("seeds", "wordings").replace("per-seed", "per-wording").replace("prompts", "clusters")
@@ -68,7 +71,7 @@ fn parts(pairs: &[Pair], name: impl Fn(&Pair) -> String, options: &Options) -> R
     }
     let mut out = Vec::new();
     for (name, pairs) in groups {
-        let table = Counted::new(&pairs, Endpoint::Refusal).table();
+        let table = Counted::new(&pairs, options.endpoint).table();
         if table.n() > 0 {
             out.push(Part { name, table, delta: tango(table, options.level)? });
         }

@@ -63,7 +63,7 @@ pub fn text(a: &Analysis) -> String {
             line(format!("  by {} clusters: p {}, bootstrap {}", c.clusters, p(test.p), interval(b.ci)));
         }
         let inside = if c.equivalent { "inside" } else { "not shown inside" };
-        line(format!("  equivalence: {inside} ±{} points (p {})", 100.0 * a.options.margin, p(c.equivalence.p)));
+        line(format!("  equivalence: {inside} ±{} points (p {})", 100.0 * a.options.margin(), p(c.equivalence.p)));
         match (&c.order.arm, &c.order.order) {
             (Some(arm), Some(order)) => {
                 line(format!("  order (Mainland-Gart): arm p {}, order p {}", p(arm.p), p(order.p)))

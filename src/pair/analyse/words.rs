@@ -75,7 +75,7 @@ pub fn headline(analysis: &Analysis) -> String {
     let Some(c) = analysis.primary() else {
         return "No verdict: the run has no pair of arms to compare".into();
     };
-    let mut text = finding(c, analysis.options.margin);
+    let mut text = finding(c, analysis.options.margin());
     if let Some(first) = text.get(..1) {
         text = first.to_uppercase() + &text[1..];
     }
@@ -121,7 +121,7 @@ pub fn cannot_say(c: &Contrast, analysis: &Analysis) -> Vec<String> {
             Some(m) => format!(
                 "That the claim about training acts: the arms differ in {}. The minimal pair, which differs in one word, {}.",
                 c.differ_in,
-                finding(m, analysis.options.margin)
+                finding(m, analysis.options.margin())
             ),
             None => format!(
                 "That the claim about training acts: the arms differ in {}, and no minimal pair was run.",
