@@ -47,7 +47,7 @@ pub enum ReportError {
     )]
     Parse { path: PathBuf, line: usize, detail: String },
     #[error(transparent)]
-    Pair(#[from] crate::pair::analyse::AnalyseError),
+    Pair(#[from] crate::pair::error::PairError),
     /// Pieces of different runs lie in one folder.
     #[error(
         "{a} and {b} do not belong together: {detail}. A report never mixes runs: let `probity battery` go on in this folder, or move the file away"

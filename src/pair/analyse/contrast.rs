@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Counted, Pair};
-use super::{Options, Result};
+use super::Options;
+use crate::pair::error::Result;
 use crate::domain::tier::Endpoint;
 use crate::pair::row::Factors;
 use crate::stats::{

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
 use super::pairs::{Counted, Pair, pairs};
-use super::{Options, Result};
+use super::Options;
+use crate::pair::error::Result;
 use crate::pair::row::Factors;
 use crate::stats::{
     BootstrapInterval, FlipRate, McNemar, PairedTable, StatResult, StatsError, WilcoxonMethod, cluster_bootstrap_mean,

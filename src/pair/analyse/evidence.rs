@@ -6,8 +6,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::{AnalyseError, Result};
+use super::bad_line;
 use crate::domain::tier::Label;
+use crate::pair::error::{PairError, Result};
 use crate::pair::row::{Factors, Judged, Row};
 
 /// Where a cell stands in the design: what a line of `plan.jsonl` and of `rows.jsonl` have in common.
@@ -81,7 +82,7 @@ const LEXICAL: &str = "lexical";
 pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
     let rows: Vec<(usize, Row)> = lines(&dir.join("rows.jsonl"), true)?.unwrap_or_default();
     if rows.is_empty() {
-        return Err(AnalyseError::NoRows { path: dir.join("rows.jsonl") });
+        return Err(PairError::File { path: dir.join("rows.jsonl"), detail: "no rows there; give the folder that `probity pair run` printed".into() });
     }
     alike(dir, &rows)?;
     let plan: Option<Vec<(usize, Place)>> = lines(&dir.join("plan.jsonl"), false)?;
@@ -90,7 +91,7 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
     for (line, place) in plan.into_iter().flatten() {
         let cell = Cell { place, row: None, label: None };
         if let Some(twice) = cells.insert(cell.place.cell_id.clone(), cell) {
-            return Err(AnalyseError::line(
+            return Err(bad_line(
                 dir,
                 "plan.jsonl",
                 line,
@@ -99,7 +100,7 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
         }
     }
     for (line, row) in rows {
-        let bad = |detail: String| Err(AnalyseError::line(dir, "rows.jsonl", line, detail));
+        let bad = |detail: String| Err(bad_line(dir, "rows.jsonl", line, detail));
         match cells.get_mut(&row.cell_id) {
             Some(cell) if cell.row.is_some() => return bad(format!("cell {} stands there twice", row.cell_id)),
             Some(cell) => {
@@ -128,7 +129,7 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
             "item {}, arm {}, wording {}, repeat {} was run twice at one setting (cells {} and {})",
             p.item_id, p.arm, p.paraphrase, p.repeat, two[0].place.cell_id, p.cell_id
         );
-        return Err(AnalyseError::Mixed { path: dir.join("rows.jsonl"), detail });
+        return Err(mixed(dir, detail));
     }
     Ok(Evidence { cells, planned, labels, judge, manifest: manifest(dir)? })
 }
@@ -143,8 +144,8 @@ fn manifest(dir: &Path) -> Result<serde_json::Value> {
     if !path.exists() {
         return Ok(serde_json::Value::Null);
     }
-    let bytes = std::fs::read(&path).map_err(|source| AnalyseError::Io { path: path.clone(), source })?;
-    serde_json::from_slice(&bytes).map_err(|e| AnalyseError::line(dir, "manifest.json", e.line(), e.to_string()))
+    let bytes = std::fs::read(&path).map_err(|source| PairError::Io { path: path.clone(), source })?;
+    serde_json::from_slice(&bytes).map_err(|e| bad_line(dir, "manifest.json", e.line(), e.to_string()))
 }
 
 fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String, Labels>> {
@@ -153,7 +154,7 @@ fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String,
     if !folder.exists() {
         return Ok(out);
     }
-    let io = |source| AnalyseError::Io { path: folder.clone(), source };
+    let io = |source| PairError::Io { path: folder.clone(), source };
     for entry in std::fs::read_dir(&folder).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let name = path.file_stem().and_then(|n| n.to_str()).unwrap_or_default().to_string();
@@ -164,7 +165,7 @@ fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String,
         let mut labels = Labels::default();
         // People label in the terminal: a line that was cut off is labelled again.
         for (line, judged) in lines::<Judged>(&path, true)?.unwrap_or_default() {
-            let bad = |detail: String| Err(AnalyseError::line(dir, &file, line, detail));
+            let bad = |detail: String| Err(bad_line(dir, &file, line, detail));
             match cells.get(&judged.cell_id) {
                 None => return bad(format!("cell {} is none of this run", judged.cell_id)),
                 // Where texts are dropped a label is written before its row: a kill between them leaves one without.
@@ -188,9 +189,10 @@ fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String,
 
 fn choose(dir: &Path, asked: Option<&str>, labels: &BTreeMap<String, Labels>) -> Result<String> {
     let names: Vec<&str> = labels.iter().filter(|(_, l)| !l.by_cell.is_empty()).map(|(n, _)| n.as_str()).collect();
-    let unknown = |name: &str| AnalyseError::NoLabels {
-        path: dir.join("labels").join(format!("{name}.jsonl")),
-        there: if names.is_empty() { "no labels are there".into() } else { format!("there are: {}", names.join(", ")) },
+    let unknown = |name: &str| {
+        let there = if names.is_empty() { "no labels are there".into() } else { format!("there are: {}", names.join(", ")) };
+        let detail = format!("no such labels ({there}); make them with `probity pair judge`, or choose with --judge");
+        PairError::File { path: dir.join("labels").join(format!("{name}.jsonl")), detail }
     };
     if let Some(name) = asked {
         return names.contains(&name).then(|| name.to_string()).ok_or_else(|| unknown(name));
@@ -202,6 +204,11 @@ fn choose(dir: &Path, asked: Option<&str>, labels: &BTreeMap<String, Labels>) ->
         [one] => Ok((*one).to_string()),
         _ => Err(unknown(LEXICAL)),
     }
+}
+
+fn mixed(dir: &Path, detail: String) -> PairError {
+    let detail = format!("{detail}. One analysis never mixes circumstances: analyse them apart");
+    PairError::File { path: dir.join("rows.jsonl"), detail }
 }
 
 /// Every row ran on one build and device, with one model, tokenizer and template; the kernels may differ with the precision alone.
@@ -221,10 +228,7 @@ fn alike(dir: &Path, rows: &[(usize, Row)]) -> Result<()> {
             let group = if what.starts_with("kernel") { row.factors.precision.as_str() } else { "" };
             let first = seen.entry(group).or_insert_with(|| fact(row));
             if *first != fact(row) {
-                return Err(AnalyseError::Mixed {
-                    path: dir.join("rows.jsonl"),
-                    detail: format!("rows of two {what}: {first} and, on line {line}, {}", fact(row)),
-                });
+                return Err(mixed(dir, format!("rows of two {what}: {first} and, on line {line}, {}", fact(row))));
             }
         }
     }
@@ -237,7 +241,7 @@ fn lines<T: DeserializeOwned>(path: &Path, cut: bool) -> Result<Option<Vec<(usiz
     if !path.exists() {
         return Ok(None);
     }
-    let bytes = std::fs::read(path).map_err(|source| AnalyseError::Io { path: path.into(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| PairError::Io { path: path.into(), source })?;
     let mut out = Vec::new();
     let mut rest = bytes.as_slice();
     let mut number = 0;
@@ -252,7 +256,7 @@ fn lines<T: DeserializeOwned>(path: &Path, cut: bool) -> Result<Option<Vec<(usiz
         match serde_json::from_slice(line) {
             Ok(value) => out.push((number, value)),
             Err(_) if cut && end.is_none() => {}
-            Err(e) => return Err(AnalyseError::Parse { path: path.into(), line: number, detail: e.to_string() }),
+            Err(e) => return Err(PairError::File { path: path.into(), detail: format!("line {number}: {e}") }),
         }
     }
     Ok(Some(out))

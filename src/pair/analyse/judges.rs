@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Evidence, HAND};
-use super::{Options, Result};
+use super::Options;
+use crate::pair::error::Result;
 use crate::domain::tier::Label;
 use crate::stats::{FlipRate, JudgeCorrection, JudgedCell, PairedTable, cluster_codes, judge_corrected};
 

@@ -18,14 +18,15 @@ mod tests;
 mod words;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::tier::Endpoint;
-use crate::durable::{self, FileError};
+use crate::durable;
+use crate::pair::error::{PairError, Result};
 use crate::pair::row::Factors;
-use crate::stats::{Resampling, StatsError, holm};
+use crate::stats::{Resampling, holm};
 
 pub use contrast::{Contrast, OrderEffects};
 pub use controls::{Continuous, Manipulation, NoiseAdjusted, SelfCheck};
@@ -39,35 +40,10 @@ pub use words::{cannot_say, endpoint as endpoint_name, finding};
 /// File that [`run`] writes.
 pub const FILE: &str = "analysis.json";
 
-/// Why a folder could not be analysed.
-#[derive(Debug, thiserror::Error)]
-pub enum AnalyseError {
-    #[error("{path}: {source}")]
-    Io { path: PathBuf, source: std::io::Error },
-    #[error("{path}: no rows there; give the folder that `probity pair run` printed")]
-    NoRows { path: PathBuf },
-    #[error("{path}: no such labels ({there}); make them with `probity pair judge`, or choose with --judge")]
-    NoLabels { path: PathBuf, there: String },
-    #[error("{path}, line {line}: {detail}")]
-    Parse { path: PathBuf, line: usize, detail: String },
-    #[error("{path}: {detail}. One analysis never mixes circumstances: analyse them apart")]
-    Mixed { path: PathBuf, detail: String },
-    #[error("{path}: no analysis there; run `probity pair analyse` first")]
-    NoAnalysis { path: PathBuf },
-    #[error(transparent)]
-    Stats(#[from] StatsError),
-    #[error(transparent)]
-    File(#[from] FileError),
+/// A file of the folder that is not what it should be, with the line where there is one.
+fn bad_line(dir: &Path, file: &str, line: usize, detail: impl std::fmt::Display) -> PairError {
+    PairError::File { path: dir.join(file), detail: format!("line {line}: {detail}") }
 }
-
-impl AnalyseError {
-    fn line(dir: &Path, file: &str, line: usize, detail: String) -> Self {
-        Self::Parse { path: dir.join(file), line, detail }
-    }
-}
-
-/// `Result` of this module.
-pub type Result<T> = std::result::Result<T, AnalyseError>;
 
 /// What an analysis is asked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -245,11 +221,7 @@ impl Declared {
     fn of(evidence: &Evidence) -> Result<Self> {
         match &evidence.manifest["config"]["analysis"] {
             serde_json::Value::Null => Ok(Self::default()),
-            value => serde_json::from_value(value.clone()).map_err(|e| AnalyseError::Parse {
-                path: "manifest.json".into(),
-                line: 0,
-                detail: format!("config.analysis: {e}"),
-            }),
+            value => serde_json::from_value(value.clone()).map_err(|e| PairError::File { path: "manifest.json".into(), detail: format!("config.analysis: {e}") }),
         }
     }
 }
@@ -257,11 +229,11 @@ impl Declared {
 /// Analyses a run folder and writes [`FILE`] into it.
 ///
 /// # Errors
-/// See [`AnalyseError`].
+/// As [`read`] and [`analyse`]; a file that cannot be written.
 pub fn run(dir: &Path, options: &Options) -> Result<Analysis> {
     let analysis = analyse(&read(dir, options.judge.as_deref())?, options)?;
     let mut text =
-        serde_json::to_string_pretty(&analysis).map_err(|e| AnalyseError::line(dir, FILE, e.line(), e.to_string()))?;
+        serde_json::to_string_pretty(&analysis).map_err(|e| bad_line(dir, FILE, e.line(), e))?;
     text.push('\n');
     durable::write(&dir.join(FILE), text.as_bytes())?;
     Ok(analysis)
@@ -274,12 +246,11 @@ pub fn run(dir: &Path, options: &Options) -> Result<Analysis> {
 pub fn load(dir: &Path) -> Result<Analysis> {
     let path = dir.join(FILE);
     if !path.exists() {
-        return Err(AnalyseError::NoAnalysis { path });
+        return Err(PairError::File { path, detail: "no analysis there; run `probity pair analyse` first".into() });
     }
-    let bytes = std::fs::read(&path).map_err(|source| AnalyseError::Io { path: path.clone(), source })?;
+    let bytes = std::fs::read(&path).map_err(|source| PairError::Io { path: path.clone(), source })?;
     serde_json::from_slice(&bytes).map_err(|e| {
-        let detail = format!("{e}; run `probity pair analyse` again");
-        AnalyseError::Parse { path, line: e.line(), detail }
+        PairError::File { path, detail: format!("line {}: {e}; run `probity pair analyse` again", e.line()) }
     })
 }
 
@@ -298,7 +269,7 @@ pub fn analyse(evidence: &Evidence, options: &Options) -> Result<Analysis> {
     let settings = pairs::settings(evidence);
     let arms = pairs::arms(evidence);
     let Some(reference) = pairs::reference(&settings).cloned() else {
-        return Err(AnalyseError::NoRows { path: "rows.jsonl".into() });
+        return Err(PairError::Refused("no rows to analyse".into()));
     };
     let compared = compared(&arms, &declared);
     let mut endpoints = Endpoint::ALL;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::pairs::{Counted, Pair};
-use super::{Options, Result};
+use super::Options;
+use crate::pair::error::Result;
 use crate::stats::{PairedTable, PromptDraw, StatResult, hierarchical_bootstrap, tango};
 
 /// Δ of a part of the pairs.

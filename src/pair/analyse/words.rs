@@ -112,6 +112,9 @@ pub fn finding(c: &Contrast, margin: f64) -> String {
 
 /// What a reader might take from the finding and must not.
 pub fn cannot_say(c: &Contrast, analysis: &Analysis) -> Vec<String> {
+    if analysis.failed() {
+        return vec!["Anything about the model: find what passes between requests, mend it and run again.".into()];
+    }
     let mut out = Vec::new();
     if c.p <= 1.0 - c.interval.level && !(c.first.ends_with("_min") && c.second.ends_with("_min")) {
         let minimal = analysis.contrasts.iter().find(|k| {
@@ -129,7 +132,7 @@ pub fn cannot_say(c: &Contrast, analysis: &Analysis) -> Vec<String> {
             ),
         });
     }
-    out.push("Why: a difference in answers is no evidence of intent, and none of its absence under other texts, items or longer reasoning.".into());
+    out.push("Why: a difference in answers is not evidence of intent, and no difference here says nothing of other texts, other items or longer reasoning.".into());
     if !analysis.calibrated() {
         out.push(format!(
             "How far the judge `{}` is right: a judge that finds one refusal in ten shows a tenth of a gap. Label a sample with `probity pair label`.",

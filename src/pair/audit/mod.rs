@@ -7,29 +7,10 @@ mod printed;
 
 use serde::Serialize;
 
-use crate::domain::DomainError;
-use crate::stats::{FlipRate, McNemar, PairedTable, StatsError, mcnemar};
+use super::error::{PairError, Result};
+use crate::stats::{FlipRate, McNemar, PairedTable, mcnemar};
 
 pub use printed::{COLUMNS, Claim, claims};
-
-/// Why a file could not be audited.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    #[error(transparent)]
-    Csv(#[from] DomainError),
-    #[error("{origin}, line {line}, column {column:?}: {value:?} is not {wanted}")]
-    Field { origin: String, line: usize, column: &'static str, value: String, wanted: &'static str },
-    #[error("{origin}: {detail}")]
-    Header { origin: String, detail: String },
-    #[error(
-        "{origin}, line {line} ({name}): more than {limit} tables would have to be tried; give a count or a percentage of each arm, or b and c"
-    )]
-    TooOpen { origin: String, line: usize, name: String, limit: u64 },
-    #[error(transparent)]
-    Stats(#[from] StatsError),
-}
-
-type Result<T> = std::result::Result<T, AuditError>;
 
 /// Tables tried for one row.
 const LIMIT: u64 = 4_000_000;
@@ -96,8 +77,12 @@ fn check(origin: &str, claim: &Claim) -> Result<Audited> {
         problems: Vec::new(),
         notes: Vec::new(),
     };
-    let too_open =
-        || AuditError::TooOpen { origin: origin.into(), line: claim.line, name: claim.name.clone(), limit: LIMIT };
+    let too_open = || {
+        PairError::Refused(format!(
+            "{origin}, line {} ({}): more than {LIMIT} tables would have to be tried; give a count or a percentage of each arm, or b and c",
+            claim.line, claim.name
+        ))
+    };
     let margins = [margin(claim, 0), margin(claim, 1)];
     for (arm, m) in ["free", "paid"].into_iter().zip(&margins) {
         if let Err(problem) = m {

@@ -1,7 +1,8 @@
 //! What was printed of a table: counts, and numbers that were rounded.
 
-use super::{AuditError, Result, TESTS};
+use super::TESTS;
 use crate::domain::tier::csv;
+use crate::pair::error::{PairError, Result};
 
 /// Columns of a file, and what stands in them. Only `name` and `n` must be there; an empty field is not known.
 pub const COLUMNS: [(&str, &str); 13] = [
@@ -84,9 +85,9 @@ pub struct Claim {
 /// Reads the rows.
 ///
 /// # Errors
-/// See [`AuditError`].
+/// A file that is no CSV, a header that lacks or has a column too much, a value that is no number.
 pub fn claims(origin: &str, text: &str) -> Result<Vec<Claim>> {
-    let header_error = |detail: String| AuditError::Header { origin: origin.into(), detail };
+    let header_error = |detail: String| PairError::Refused(format!("{origin}: {detail}"));
     let mut records = csv::records(origin, text.strip_prefix('\u{feff}').unwrap_or(text))?.into_iter();
     let header: Vec<String> =
         records.next().map(|r| r.fields.iter().map(|f| f.trim().to_string()).collect()).unwrap_or_default();
@@ -164,9 +165,9 @@ impl Fields<'_> {
         self.values.get(at).map(|v| v.trim()).filter(|v| !v.is_empty())
     }
 
-    fn bad(&self, column: &'static str, wanted: &'static str) -> AuditError {
-        let value = self.text(column).unwrap_or_default().to_string();
-        AuditError::Field { origin: self.origin.into(), line: self.line, column, value, wanted }
+    fn bad(&self, column: &'static str, wanted: &'static str) -> PairError {
+        let value = self.text(column).unwrap_or_default();
+        PairError::Refused(format!("{}, line {}, column {column:?}: {value:?} is not {wanted}", self.origin, self.line))
     }
 
     fn count(&self, column: &'static str) -> Result<Option<u64>> {

@@ -9,7 +9,7 @@ use super::super::html::{escape, slug};
 use super::super::number;
 use super::super::page::Files;
 use super::super::verdicts;
-use super::{columns, interval, num, points, text};
+use super::{columns, num, points, text};
 
 /// Contrasts that the verdict table shows: one a pair of arms, at the reference setting and the primary endpoint.
 fn shown(a: &Analysis) -> impl Iterator<Item = &Contrast> {
@@ -18,16 +18,16 @@ fn shown(a: &Analysis) -> impl Iterator<Item = &Contrast> {
 
 /// Word, class and glyph of what a contrast shows.
 fn badge(a: &Analysis, c: &Contrast) -> String {
-    let (word, like) = if a.failed() {
-        ("void", None)
+    let (word, class, glyph) = if a.failed() {
+        ("void", "no", Some(Outcome::Refutes))
     } else if c.p <= 1.0 - a.options.level {
-        (if c.delta_pp < 0.0 { "refuses less" } else { "refuses more" }, Some(Outcome::Refutes))
+        (if c.delta_pp < 0.0 { "refuses less" } else { "refuses more" }, "mid", Some(Outcome::Supports))
     } else if c.equivalent {
-        ("no difference", Some(Outcome::Supports))
+        ("no difference", "yes", Some(Outcome::Supports))
     } else {
-        ("inconclusive", Some(Outcome::Inconclusive))
+        ("inconclusive", "off", Some(Outcome::Inconclusive))
     };
-    let (_, class, glyph) = verdicts::outcome(like);
+    let glyph = verdicts::outcome(glyph).2;
     format!("<span class=\"badge {class}\"><svg viewBox=\"0 0 16 16\" aria-hidden=\"true\">{glyph}</svg>{word}</span>")
 }
 
@@ -69,7 +69,7 @@ pub fn verdicts(a: &Analysis, files: &mut Files) -> String {
             badge(a, c),
             escape(&number::interval(&e)),
             forest::mini(&e, &format!("mini-{i}")),
-            escape(&c.words),
+            if a.failed() { "of a run that failed its control".into() } else { escape(&c.words) },
             escape(&number::p_value(c.p)),
             escape(&holm),
             number::plural(c.table.n() as usize, "pair", "pairs"),
@@ -237,8 +237,11 @@ pub fn tables(a: &Analysis, files: &mut Files) -> String {
             num(Some(t.d as f64)),
             num(Some(c.left_out as f64)),
             num(Some((c.missing[0] + c.missing[1]) as f64)),
-            text(&interval(&c.tango)),
-            text(&interval(&c.newcombe)),
+            num(Some(c.delta_pp)),
+            num(c.tango.ci.map(|ci| 100.0 * ci.low)),
+            num(c.tango.ci.map(|ci| 100.0 * ci.high)),
+            num(c.newcombe.ci.map(|ci| 100.0 * ci.low)),
+            num(c.newcombe.ci.map(|ci| 100.0 * ci.high)),
             num(c.mcnemar.p),
             num(c.mcnemar.details.get("p_exact").copied()),
             num(c.mcnemar.details.get("p_chi2_corrected").copied()),
@@ -256,8 +259,11 @@ pub fn tables(a: &Analysis, files: &mut Files) -> String {
         "neither",
         "left out",
         "missing",
-        "Tango",
-        "Newcombe",
+        "Δ",
+        "Tango low",
+        "high",
+        "Newcombe low",
+        "high",
         "p, mid-p",
         "p, exact",
         "p, corrected",
