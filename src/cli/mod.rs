@@ -32,6 +32,7 @@ use crate::config::ConfigError;
 use crate::gpu::DeviceError;
 use crate::hub::HubError;
 use crate::model::ModelError;
+use crate::pair::error::PairError;
 use crate::train::error::TrainError;
 
 /// Did training by reinforcement instil a disposition, or surface compliance?
@@ -66,8 +67,8 @@ enum Command {
     Probe(probe::Args),
     /// Steer any model along its own direction and random ones: test 6 alone; writes a GGUF control vector
     Steer(probe::SteerArgs),
-    /// The same requests under frames that differ in one claim: analyse, report, audit
-    Pair(pair::Args),
+    /// Paired evaluation: the same requests under frames that differ in one claim (plan, run, judge, label, analyse, report, audit)
+    Pair(Box<pair::Args>),
     /// Draw the report of a run again
     Report(report::Args),
     /// Read results made elsewhere (the study's JSON, lm-eval samples, Inspect logs) as rows
@@ -98,7 +99,7 @@ pub fn main() -> ExitCode {
         Command::Battery(a) => battery::run(*a),
         Command::Probe(a) => probe::run_probe(a),
         Command::Steer(a) => probe::run_steer(a),
-        Command::Pair(a) => pair::run(a),
+        Command::Pair(a) => pair::run(*a),
         Command::Report(a) => report::run(a),
         Command::Import(a) => exchange::import(&a).map(printed),
         Command::Export(a) => exchange::export(&a).map(printed),
@@ -138,6 +139,7 @@ fn stopped(e: &(dyn Error + 'static)) -> bool {
     backend::within(e).any(|e| {
         matches!(e.downcast_ref(), Some(BatteryError::Interrupted(_)))
             || matches!(e.downcast_ref(), Some(TrainError::Interrupted { .. }))
+            || matches!(e.downcast_ref(), Some(PairError::Interrupted(_)))
     })
 }
 
@@ -149,7 +151,8 @@ fn exit_code(e: &(dyn Error + 'static)) -> u8 {
             || matches!(e.downcast_ref(), Some(m) if !matches!(m, ModelError::Op(_)))
             || e.downcast_ref().is_some_and(HubError::is_usage)
             || e.is::<DeviceError>()
-            || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)));
+            || matches!(e.downcast_ref(), Some(BatteryError::Refused(_) | BatteryError::Config(_)))
+            || matches!(e.downcast_ref(), Some(PairError::Refused(_) | PairError::Domain(_)));
         if usage || e.is::<Usage>() {
             return 2;
         }

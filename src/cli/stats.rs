@@ -61,9 +61,7 @@ fn evaluate(args: &Args) -> Boxed<Value> {
             show(s::tost_paired_proportions(table.get(true)?, *margin, *alpha)?)?
         }
         Test::MainlandGart { first, second } => by_order(first, second, s::mainland_gart)?,
-        Test::DiscordantLogit { first, second } => {
-            by_order(first, second, |x, y| s::discordant_logit(x, y, level))?
-        }
+        Test::DiscordantLogit { first, second } => by_order(first, second, |x, y| s::discordant_logit(x, y, level))?,
         Test::StudentT(d) => show(d.with(s::student_t_from_summary, s::student_t, level)?)?,
         Test::WelchT(d) => show(d.with(s::welch_t_from_summary, s::welch_t, level)?)?,
         Test::PairedT(rows) => paired(rows, |p| s::paired_t(&p.x, &p.y, level))?,

@@ -190,6 +190,13 @@ impl Source {
         })
     }
 
+    /// Of `tokenizer.json` (hex); of no bytes where there is none.
+    pub fn tokenizer_sha256(&self) -> String {
+        use sha2::{Digest, Sha256};
+        let bytes = self.side.0.iter().find(|(n, _)| n == "tokenizer.json").map_or(&[][..], |(_, b)| b.as_slice());
+        Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    }
+
     /// Of the weights; of base and adapter together where there is one.
     pub fn sha256(&self) -> Result<String> {
         use sha2::{Digest, Sha256};

@@ -39,7 +39,12 @@ pub struct Exported {
     /// Hashes, versions, device: whatever the folder says about its origin.
     pub origin: Value,
     pub version: String,
+    /// What the records' score is called.
+    pub scorer: &'static str,
 }
+
+/// Name of the score of a battery's rows.
+const CORRECT: &str = "correct";
 
 impl Exported {
     /// Reads `tests/*/items.jsonl` of a run, or `items.jsonl` of an import.
@@ -59,7 +64,7 @@ impl Exported {
             }
             let origin = serde_json::json!({ "run_key": m.key(), "profile": m.profile, "domain": m.domain,
                 "base_model": m.model, "device": m.device, "hashes": m.hashes });
-            return Ok(Self { tests, made: m.started_unix, origin, version: m.version });
+            return Ok(Self { tests, made: m.started_unix, origin, version: m.version, scorer: CORRECT });
         }
         if about.exists() {
             let a: About = read_json(&about)?;
@@ -70,6 +75,7 @@ impl Exported {
                 made: a.imported_unix,
                 origin,
                 version: a.version,
+                scorer: CORRECT,
             });
         }
         Err(fault(

@@ -266,11 +266,9 @@ pub fn write(e: &Exported, out: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Name of the one scorer in our logs.
-const SCORER: &str = "correct";
-
 fn log(e: &Exported, cell: &Cell<'_>, id: &str, time: &str) -> Value {
     let items = cell.items();
+    let scorer = e.scorer;
     let model = format!("probity/{}", cell.model);
     let first = cell.rows.first();
     let ids: Vec<&str> = items.iter().filter_map(|of| Some(of.first()?.item.as_str())).collect();
@@ -302,16 +300,16 @@ fn log(e: &Exported, cell: &Cell<'_>, id: &str, time: &str) -> Value {
                 "arm": first.map(|r| &r.arm), "seed": first.map(|r| r.seed),
                 "condition": first.map(|r| &r.condition), "origin": e.origin,
             },
-            "scorers": [{ "name": SCORER, "options": {}, "metrics": [], "metadata": {} }],
+            "scorers": [{ "name": scorer, "options": {}, "metrics": [], "metadata": {} }],
         },
         "plan": { "name": "plan", "steps": [], "config": {} },
         "results": {
             "total_samples": cell.rows.len(), "completed_samples": cell.rows.len(),
-            "scores": [{ "name": SCORER, "scorer": SCORER, "reducer": "mean", "scored_samples": scored,
+            "scores": [{ "name": scorer, "scorer": scorer, "reducer": "mean", "scored_samples": scored,
                 "unscored_samples": cell.rows.len() - scored, "params": {}, "metrics": metrics }],
         },
         "stats": { "started_at": time, "completed_at": time, "model_usage": usage },
-        "samples": cell.rows.iter().map(|r| sample(r, &model, id)).collect::<Vec<_>>(),
+        "samples": cell.rows.iter().map(|r| sample(r, &model, id, scorer)).collect::<Vec<_>>(),
     })
 }
 
@@ -319,7 +317,7 @@ fn usage(output: u64) -> Value {
     json!({ "input_tokens": 0, "output_tokens": output, "total_tokens": output })
 }
 
-fn sample(r: &Record, model: &str, log: &str) -> Value {
+fn sample(r: &Record, model: &str, log: &str, scorer: &str) -> Value {
     let uuid = sha256_hex(format!("{log}\n{}\n{}", r.item, r.sample).as_bytes());
     let uuid = uuid.get(..22).unwrap_or(&uuid);
     let said = json!({ "id": uuid, "content": r.text, "source": "generate", "role": "assistant", "model": model });
@@ -342,7 +340,7 @@ fn sample(r: &Record, model: &str, log: &str) -> Value {
     };
     // A score must have a value: what was not scored has none.
     let scores = match r.correct {
-        Some(_) => json!({ (SCORER): { "value": value, "answer": r.answer, "history": [] } }),
+        Some(_) => json!({ (scorer): { "value": value, "answer": r.answer, "history": [] } }),
         None => json!({}),
     };
     json!({

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{Counted, Pair};
 use super::Options;
-use crate::pair::error::Result;
+use super::pairs::{Counted, Pair};
 use crate::domain::tier::Endpoint;
+use crate::pair::error::Result;
 use crate::pair::row::Factors;
 use crate::stats::{
     BootstrapInterval, FlipRate, Interval, McNemar, OrderGroup, PairedTable, Resampling, StatResult, StatsError,

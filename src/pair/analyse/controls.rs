@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Options;
 use super::evidence::Evidence;
 use super::pairs::{Counted, Pair, pairs};
-use super::Options;
 use crate::pair::error::Result;
 use crate::pair::row::Factors;
 use crate::stats::{

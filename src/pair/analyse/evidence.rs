@@ -82,7 +82,10 @@ const LEXICAL: &str = "lexical";
 pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
     let rows: Vec<(usize, Row)> = lines(&dir.join("rows.jsonl"), true)?.unwrap_or_default();
     if rows.is_empty() {
-        return Err(PairError::File { path: dir.join("rows.jsonl"), detail: "no rows there; give the folder that `probity pair run` printed".into() });
+        return Err(PairError::File {
+            path: dir.join("rows.jsonl"),
+            detail: "no rows there; give the folder that `probity pair run` printed".into(),
+        });
     }
     alike(dir, &rows)?;
     let plan: Option<Vec<(usize, Place)>> = lines(&dir.join("plan.jsonl"), false)?;
@@ -91,12 +94,7 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
     for (line, place) in plan.into_iter().flatten() {
         let cell = Cell { place, row: None, label: None };
         if let Some(twice) = cells.insert(cell.place.cell_id.clone(), cell) {
-            return Err(bad_line(
-                dir,
-                "plan.jsonl",
-                line,
-                format!("cell {} stands there twice", twice.place.cell_id),
-            ));
+            return Err(bad_line(dir, "plan.jsonl", line, format!("cell {} stands there twice", twice.place.cell_id)));
         }
     }
     for (line, row) in rows {
@@ -190,7 +188,8 @@ fn labels(dir: &Path, cells: &BTreeMap<String, Cell>) -> Result<BTreeMap<String,
 fn choose(dir: &Path, asked: Option<&str>, labels: &BTreeMap<String, Labels>) -> Result<String> {
     let names: Vec<&str> = labels.iter().filter(|(_, l)| !l.by_cell.is_empty()).map(|(n, _)| n.as_str()).collect();
     let unknown = |name: &str| {
-        let there = if names.is_empty() { "no labels are there".into() } else { format!("there are: {}", names.join(", ")) };
+        let there =
+            if names.is_empty() { "no labels are there".into() } else { format!("there are: {}", names.join(", ")) };
         let detail = format!("no such labels ({there}); make them with `probity pair judge`, or choose with --judge");
         PairError::File { path: dir.join("labels").join(format!("{name}.jsonl")), detail }
     };

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Options;
 use super::controls::SelfCheck;
 use super::evidence::{Cell, Evidence};
 use super::pairs::{Counted, pairs, rank_of_precision};
-use super::Options;
 use crate::pair::error::Result;
 use crate::pair::row::Factors;
 use crate::stats::{BootstrapInterval, StatResult, cluster_bootstrap_mean, cluster_codes};

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::{Evidence, HAND};
 use super::Options;
-use crate::pair::error::Result;
+use super::evidence::{Evidence, HAND};
 use crate::domain::tier::Label;
+use crate::pair::error::Result;
 use crate::stats::{FlipRate, JudgeCorrection, JudgedCell, PairedTable, cluster_codes, judge_corrected};
 
 /// The judge whose labels an analysis rests on.

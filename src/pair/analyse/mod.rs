@@ -221,7 +221,8 @@ impl Declared {
     fn of(evidence: &Evidence) -> Result<Self> {
         match &evidence.manifest["config"]["analysis"] {
             serde_json::Value::Null => Ok(Self::default()),
-            value => serde_json::from_value(value.clone()).map_err(|e| PairError::File { path: "manifest.json".into(), detail: format!("config.analysis: {e}") }),
+            value => serde_json::from_value(value.clone())
+                .map_err(|e| PairError::File { path: "manifest.json".into(), detail: format!("config.analysis: {e}") }),
         }
     }
 }
@@ -232,8 +233,7 @@ impl Declared {
 /// As [`read`] and [`analyse`]; a file that cannot be written.
 pub fn run(dir: &Path, options: &Options) -> Result<Analysis> {
     let analysis = analyse(&read(dir, options.judge.as_deref())?, options)?;
-    let mut text =
-        serde_json::to_string_pretty(&analysis).map_err(|e| bad_line(dir, FILE, e.line(), e))?;
+    let mut text = serde_json::to_string_pretty(&analysis).map_err(|e| bad_line(dir, FILE, e.line(), e))?;
     text.push('\n');
     durable::write(&dir.join(FILE), text.as_bytes())?;
     Ok(analysis)
@@ -249,8 +249,9 @@ pub fn load(dir: &Path) -> Result<Analysis> {
         return Err(PairError::File { path, detail: "no analysis there; run `probity pair analyse` first".into() });
     }
     let bytes = std::fs::read(&path).map_err(|source| PairError::Io { path: path.clone(), source })?;
-    serde_json::from_slice(&bytes).map_err(|e| {
-        PairError::File { path, detail: format!("line {}: {e}; run `probity pair analyse` again", e.line()) }
+    serde_json::from_slice(&bytes).map_err(|e| PairError::File {
+        path,
+        detail: format!("line {}: {e}; run `probity pair analyse` again", e.line()),
     })
 }
 

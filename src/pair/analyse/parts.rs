@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{Counted, Pair};
 use super::Options;
+use super::pairs::{Counted, Pair};
 use crate::pair::error::Result;
 use crate::stats::{PairedTable, PromptDraw, StatResult, hierarchical_bootstrap, tango};
 

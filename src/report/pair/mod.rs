@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use crate::battery::record::{Cell, Effect, Table};
 use crate::durable;
-use crate::pair::analyse::{self, AnalyseError, Analysis, Evidence, Severity};
+use crate::pair::analyse::{self, Analysis, Evidence, Severity};
+use crate::pair::error::PairError;
 use crate::stats::StatResult;
 
 use super::html::escape;
