@@ -232,7 +232,7 @@ fn folders_that_mix_or_lack_something_are_refused() {
         ("rows.jsonl", "\"build-1\"", "\"build-2\"", "rows of two engine builds: build-2 and, on line 2, build-1"),
         ("rows.jsonl", "\"device\":\"cpu\"", "\"device\":\"gpu\"", "rows of two devices"),
         ("rows.jsonl", "\"order_position\":", "\"order_position\":9", "is not what plan.jsonl says"),
-        ("rows.jsonl", "{", "[", "rows.jsonl, line 1"),
+        ("rows.jsonl", "{", "[", "rows.jsonl: line 1"),
         ("labels/lexical.jsonl", "item-000/free", "item-999/free", "is none of this run"),
         ("labels/lexical.jsonl", "\"judge_version\":\"1\"", "\"judge_version\":\"2\"", "two versions of a judge"),
     ];
