@@ -15,6 +15,7 @@ from pathlib import Path
 import mpmath as mp
 import numpy as np
 from scipy import integrate, optimize, stats
+from statsmodels.discrete.discrete_model import Logit
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats import contingency_tables, multitest, power, proportion, weightstats
 
@@ -285,6 +286,57 @@ for n_seeds, n_prompts, missing in [(3, 12, 0), (5, 20, 0), (6, 9, 7)]:
                   "crossed": [float(2 * stats.t.sf(abs(means.mean()) / math.sqrt(vs + vp), df)), df],
                   "p_prompts": float(np.mean(np.abs(flips) >= abs(sums.sum()) - 1e-9))})
 out["seeds"] = cases
+
+# ---- discordant pairs: clusters, odds, order, judge error ------------------------------------------------------------
+# Obuchowski (1998) from its definition: variances and covariance of two proportions over clusters, both at the pooled rate.
+own = np.random.default_rng(20260601)
+cases = []
+for n_clusters, size in [(12, 1), (9, 4), (40, 3)]:
+    cluster = np.repeat(np.arange(n_clusters), own.integers(1, size + 1, n_clusters))
+    lean = own.normal(0, 1.2, n_clusters)[cluster]
+    first, second = (own.random(cluster.size) < 1 / (1 + np.exp(-lean))), (own.random(cluster.size) < 1 / (1 + np.exp(-lean + 0.8)))
+    by = lambda v: np.array([v[cluster == k].sum() for k in range(n_clusters)], float)
+    x1, x2, m = by(first), by(second), by(np.ones(cluster.size))
+    n, k, pooled = m.sum(), n_clusters, (x1.sum() + x2.sum()) / (2 * m.sum())
+    e1, e2 = x1 - m * pooled, x2 - m * pooled
+    var = k / (k - 1) / n**2 * ((e1**2).sum() + (e2**2).sum() - 2 * (e1 * e2).sum())
+    chi2 = ((x2.sum() - x1.sum()) / n) ** 2 / var
+    cases.append({"first": first.tolist(), "second": second.tolist(), "clusters": cluster.tolist(), "chi2": float(chi2), "p": float(stats.chi2.sf(chi2, 1))})
+out["clustered_pairs"] = cases
+
+cases = []
+for fp, pf in [((10, 3), (9, 4)), ((10, 3), (4, 9)), ((1, 6), (5, 2))]:
+    y = np.repeat([0, 1, 0, 1], [*fp, *pf])
+    x = np.repeat([1.0, 1.0, -1.0, -1.0], [*fp, *pf])
+    fit = Logit(y, np.column_stack([np.ones(y.size), x])).fit(disp=0, method="newton", tol=1e-14, maxiter=200)
+    cases.append({"fp": fp, "pf": pf, "coef": fit.params.tolist(), "p": fit.pvalues.tolist(), "ci": fit.conf_int(0.05).tolist()})
+out["order_model"] = cases
+
+out["paired_odds"] = [{"b": b, "c": c, "ci": [p / (1 - p) for p in mid_p_limits(c, b + c, 0.95)]} for b, c in [(20, 7), (3, 5), (310, 251)]]
+
+# Items with both arms; hand labels of a random part. The interval has other random numbers: compared within Monte-Carlo error.
+n = 120
+truth = np.stack([own.random(n) < 0.5, own.random(n) < 0.3])
+judged = np.where(truth, own.random((2, n)) < 0.7, own.random((2, n)) < 0.08)
+hand = own.random((2, n)) < 0.45
+
+
+def corrected(draw):
+    rates, joint = [], np.zeros((2, 2))
+    for arm in range(2):
+        j, t, h = judged[arm, draw], truth[arm, draw], hand[arm, draw]
+        share = np.array([[(j == a).mean() * (t[h & (j == a)] == b).mean() for b in (0, 1)] for a in (0, 1)])
+        rates.append(share[:, 1].sum())
+        joint += share
+    se, sp = joint[1, 1] / joint[:, 1].sum(), joint[0, 0] / joint[:, 0].sum()
+    return rates[1] - rates[0], (judged[1, draw].mean() - judged[0, draw].mean()) / (se + sp - 1), se, sp
+
+
+point = corrected(np.arange(n))
+draws = np.array([corrected(own.integers(0, n, n))[:2] for _ in range(20_000)])
+out["judge"] = {"judged": judged.tolist(), "hand": [[bool(t) if h else None for t, h in zip(truth[a], hand[a])] for a in range(2)],
+                "by_arm": [float(point[0]), *ci(np.quantile(draws[:, 0], [0.025, 0.975]))],
+                "alike": [float(point[1]), *ci(np.quantile(draws[:, 1], [0.025, 0.975]))]}
 
 path = Path(__file__).resolve().parent.parent / "src/stats/golden.json"
 lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in out.items())

@@ -67,7 +67,7 @@ enum Command {
     Probe(probe::Args),
     /// Steer any model along its own direction and random ones: test 6 alone; writes a GGUF control vector
     Steer(probe::SteerArgs),
-    /// Paired evaluation: the same requests under frames that differ in one claim (plan, run, judge, label)
+    /// Paired evaluation: the same requests under frames that differ in one claim (plan, run, judge, label, analyse, report, audit)
     Pair(Box<pair::Args>),
     /// Draw the report of a run again
     Report(report::Args),

@@ -44,13 +44,24 @@ fn evaluate(args: &Args) -> Boxed<Value> {
             let t = table.get(false)?;
             show(s::mcnemar(t.b, t.c, (*method).into(), level)?)?
         }
+        Test::McnemarClustered(d) => {
+            let labels: Vec<&str> = d.cluster.as_deref().into_iter().collect();
+            let p = d.rows.paired(&labels)?;
+            let codes = p.labels.first().cloned().unwrap_or_else(|| (0..p.x.len()).collect());
+            noted(s::mcnemar_clustered(&outcomes(&p.x)?, &outcomes(&p.y)?, &codes)?, p.dropped)?
+        }
+        Test::PairedOddsRatio(table) => {
+            let t = table.get(false)?;
+            show(s::paired_odds_ratio(t.b, t.c, level)?)?
+        }
         Test::Tango { table, null } => show(s::tango_test(table.get(true)?, *null, level)?)?,
         Test::NewcombePaired(t) => show(s::newcombe_paired(t.get(true)?, level)?)?,
         Test::Agreement(t) => show(s::agreement(t.get(true)?, level)?)?,
         Test::TostPairedProportions { table, margin, alpha } => {
             show(s::tost_paired_proportions(table.get(true)?, *margin, *alpha)?)?
         }
-        Test::MainlandGart { first, second } => mainland_gart(first, second)?,
+        Test::MainlandGart { first, second } => by_order(first, second, s::mainland_gart)?,
+        Test::DiscordantLogit { first, second } => by_order(first, second, |x, y| s::discordant_logit(x, y, level))?,
         Test::StudentT(d) => show(d.with(s::student_t_from_summary, s::student_t, level)?)?,
         Test::WelchT(d) => show(d.with(s::welch_t_from_summary, s::welch_t, level)?)?,
         Test::PairedT(rows) => paired(rows, |p| s::paired_t(&p.x, &p.y, level))?,
@@ -152,12 +163,17 @@ fn noted(mut result: StatResult, dropped: usize) -> Boxed<Value> {
     show(result)
 }
 
-fn mainland_gart(first: &[u64], second: &[u64]) -> Boxed<Value> {
+/// A test of condition and order on the discordant pairs of both order groups.
+fn by_order(
+    first: &[u64],
+    second: &[u64],
+    test: impl Fn(OrderGroup, OrderGroup) -> s::Result<(StatResult, StatResult)>,
+) -> Boxed<Value> {
     let group = |v: &[u64]| match v {
         [only_1, only_2] => Ok(OrderGroup { only_1: *only_1, only_2: *only_2 }),
         _ => Err(Usage("give --first ONLY_1 ONLY_2 and --second ONLY_1 ONLY_2".into())),
     };
-    let (condition, order) = s::mainland_gart(group(first)?, group(second)?)?;
+    let (condition, order) = test(group(first)?, group(second)?)?;
     Ok(json!({ "condition": condition, "order": order }))
 }
 

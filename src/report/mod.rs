@@ -11,6 +11,7 @@ mod html;
 mod methods;
 mod number;
 mod page;
+mod pair;
 mod palette;
 mod published;
 mod read;
@@ -23,6 +24,8 @@ mod synthetic;
 mod tests;
 mod transcripts;
 mod verdicts;
+
+pub use pair::{PairWritten, write_pair};
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +46,8 @@ pub enum ReportError {
         "{path}, line {line}: {detail}. If the run was cut off while writing, let `probity battery` go on with it; else restore the file"
     )]
     Parse { path: PathBuf, line: usize, detail: String },
+    #[error(transparent)]
+    Pair(#[from] crate::pair::error::PairError),
     /// Pieces of different runs lie in one folder.
     #[error(
         "{a} and {b} do not belong together: {detail}. A report never mixes runs: let `probity battery` go on in this folder, or move the file away"

@@ -53,6 +53,15 @@ impl Files {
         self.tables.push((format!("{name}.csv"), csv::table(table)));
     }
 
+    pub fn figures(&self) -> &[Drawing] {
+        &self.figures
+    }
+
+    /// (name, content) in `tables/`.
+    pub fn tables(&self) -> &[(String, String)] {
+        &self.tables
+    }
+
     fn free(&mut self, first: &str, second: &str) -> String {
         let mut name = first.to_string();
         let mut n = 1;
@@ -116,19 +125,24 @@ pub fn build(run: &Run, budget: Budget) -> Page {
     body.push_str(&sections::provenance(run, &mut files));
     body.push_str(&sections::recompute(run));
 
-    let html = format!(
+    let html = shell(&answer, &body, Some(transcripts::SCRIPT));
+    Page { html, answer, failed_checks: failed, figures: files.figures, tables: files.tables }
+}
+
+/// The document around a body: style, content security policy, and at most the page's own script.
+pub fn shell(title: &str, body: &str, script: Option<&str>) -> String {
+    let allowed = if script.is_some() { transcripts::script_hash() } else { "none".to_string() };
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src '{}'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; script-src '{allowed}'\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{} · Probity</title>\n<style>{}{}</style>\n</head>\n\
-         <body>\n<main>\n{body}\n</main>\n<script>{}</script>\n</body>\n</html>\n",
-        transcripts::script_hash(),
-        escape(&answer),
+         <body>\n<main>\n{body}\n</main>\n{}</body>\n</html>\n",
+        escape(title),
         include_str!("style.css"),
         palette::css(),
-        transcripts::SCRIPT
-    );
-    Page { html, answer, failed_checks: failed, figures: files.figures, tables: files.tables }
+        script.map(|s| format!("<script>{s}</script>\n")).unwrap_or_default()
+    )
 }
 
 fn domain(name: &str) -> String {

@@ -117,6 +117,90 @@ fn paired_proportions() {
     }
 }
 
+/// The table of the paired evaluation, to five decimals: tables, Δ, exact and mid-p, Tango, Newcombe.
+#[test]
+fn paired_vectors() {
+    for (t, delta, exact, mid, tango_ci, newcombe_ci) in [
+        ([16, 20, 7, 157], -0.0650, 0.019157, 0.012541, [-0.11967, -0.01508], [-0.11828, -0.01373]),
+        ([95, 13, 17, 75], 0.0200, 0.584665, 0.473130, [-0.03527, 0.07642], [-0.03415, 0.07387]),
+        ([0, 4, 5, 391], 0.0025, 1.0, 0.753906, [-0.01454, 0.02022], [-0.01458, 0.02009]),
+        ([1, 3, 4, 392], 0.0025, 1.0, 0.726563, [-0.01305, 0.01887], [-0.01383, 0.01943]),
+        ([18, 5, 4, 373], -0.0025, 1.0, 0.753906, [-0.02022, 0.01454], [-0.02026, 0.01489]),
+        ([3, 5, 0, 32], -0.1250, 0.0625, 0.03125, [-0.26112, -0.02643], [-0.25786, -0.00786]),
+        ([10, 0, 0, 90], 0.0, 1.0, 1.0, [-0.03699, 0.03699], [-0.03530, 0.03530]),
+        ([1, 1, 7, 12], 0.285714, 0.0703125, 0.0390625, [0.026, 0.517], [0.026, 0.507]),
+    ] {
+        let table = PairedTable { a: t[0], b: t[1], c: t[2], d: t[3] };
+        let near =
+            |got: f64, want: f64, tol: f64, what: &str| assert!((got - want).abs() <= tol, "{t:?} {what}: {got}");
+        // The last row was published to three decimals.
+        let tol = if t == [1, 1, 7, 12] { 5e-4 } else { 1e-5 };
+        let (r, n) = (tango(table, 0.95).unwrap(), newcombe_paired(table, 0.95).unwrap());
+        near(r.estimate.unwrap(), delta, 1e-6, "delta");
+        let m = mcnemar(t[1], t[2], McNemar::MidP, 0.95).unwrap();
+        near(m.details["p_exact"], exact, 1e-6, "exact");
+        near(m.p.unwrap(), mid, 1e-6, "mid-p");
+        for (r, want, what) in [(&r, tango_ci, "tango"), (&n, newcombe_ci, "newcombe")] {
+            let ci = r.ci.unwrap();
+            near(ci.low, want[0], tol, what);
+            near(ci.high, want[1], tol, what);
+        }
+    }
+}
+
+#[test]
+fn discordant_pairs() {
+    let g = golden();
+    for c in g["clustered_pairs"].as_array().unwrap() {
+        let flags = |k: &str| c[k].as_array().unwrap().iter().map(|v| v.as_bool().unwrap()).collect::<Vec<_>>();
+        let clusters: Vec<usize> = c["clusters"].as_array().unwrap().iter().map(|v| u(v) as usize).collect();
+        let r = mcnemar_clustered(&flags("first"), &flags("second"), &clusters).unwrap();
+        close(r.statistic.unwrap(), f(&c["chi2"]), "clustered chi-squared");
+        close(r.p.unwrap(), f(&c["p"]), "clustered p");
+    }
+    for c in g["order_model"].as_array().unwrap() {
+        let group = |k: &str| OrderGroup { only_1: u(&c[k][0]), only_2: u(&c[k][1]) };
+        let (condition, order) = discordant_logit(group("fp"), group("pf"), 0.95).unwrap();
+        for (i, r) in [condition, order].iter().enumerate() {
+            close_to(r.estimate.unwrap(), f(&c["coef"][i]), 1e-8, "coefficient");
+            close_to(r.p.unwrap(), f(&c["p"][i]), 1e-7, "Wald p");
+            let (ci, want) = (r.ci.unwrap(), list(&c["ci"][i]));
+            close_to(ci.low, want[0], 1e-7, "Wald limit");
+            close_to(ci.high, want[1], 1e-7, "Wald limit");
+        }
+    }
+    for c in g["paired_odds"].as_array().unwrap() {
+        let r = paired_odds_ratio(u(&c["b"]), u(&c["c"]), 0.95).unwrap();
+        close(r.estimate.unwrap(), f(&c["c"]) / f(&c["b"]), "odds ratio");
+        close_ci(&r, &list(&c["ci"]), "odds ratio");
+    }
+}
+
+#[test]
+fn a_judge_corrected_by_hand_labels() {
+    let g = &golden()["judge"];
+    let cells: Vec<JudgedCell> = (0..2)
+        .flat_map(|arm| {
+            let (judged, hand) = (g["judged"][arm].as_array().unwrap(), g["hand"][arm].as_array().unwrap());
+            let both = judged.iter().zip(hand).enumerate();
+            both.map(move |(cluster, (j, h))| JudgedCell {
+                second: arm == 1,
+                cluster,
+                judged: j.as_bool().unwrap(),
+                hand: h.as_bool(),
+            })
+            .collect::<Vec<_>>()
+        })
+        .collect();
+    let r = judge_corrected(&cells, &Resampling { resamples: 20_000, ..Resampling::default() }).unwrap();
+    for (r, name) in [(&r.by_arm, "by_arm"), (&r.alike.unwrap(), "alike")] {
+        let want = list(&g[name]);
+        close(r.estimate.unwrap(), want[0], name);
+        let (ci, tol) = (r.ci.unwrap(), 0.02 * (want[2] - want[1]));
+        assert!((ci.low - want[1]).abs() < tol && (ci.high - want[2]).abs() < tol, "{name}: {ci:?} want {want:?}");
+    }
+}
+
 #[test]
 fn two_samples() {
     for c in golden()["two_samples"].as_array().unwrap() {

@@ -17,8 +17,10 @@ mod crossval;
 mod dist;
 mod dose;
 mod equivalence;
+mod flips;
 #[cfg(test)]
 mod golden_tests;
+mod judged;
 mod logistic;
 mod matrix;
 mod multiplicity;
@@ -48,6 +50,8 @@ pub use crossval::{
 pub use dist::quantile;
 pub use dose::{against_random, dose_response};
 pub use equivalence::{tost_cluster_mean, tost_log_ratio, tost_one_sample, tost_paired, tost_paired_proportions};
+pub use flips::{FlipRate, discordant_logit, mcnemar_clustered, paired_odds_ratio};
+pub use judged::{JudgeCorrection, JudgeErrors, JudgedCell, judge_corrected};
 pub use logistic::{LinearFit, logistic, ridge};
 pub use matrix::{Features, Scaler};
 pub use multiplicity::{Design, Holm, groups_needed, holm, smallest_p};

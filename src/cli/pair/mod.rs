@@ -1,8 +1,11 @@
 //! `probity pair`: the paired evaluation of training-aware behaviour, step by step.
 
+mod analyse;
+mod audit;
 mod judge;
 mod label;
 mod plan;
+mod report;
 mod run;
 
 use std::error::Error;
@@ -39,6 +42,12 @@ enum Command {
     Judge(judge::Args),
     /// Label a blinded sample of a run by hand, in the terminal
     Label(label::Args),
+    /// Analyse a run: 2×2 tables, intervals, controls, factors, judges
+    Analyse(analyse::Args),
+    /// Write report.html, figures and tables of a run
+    Report(report::Args),
+    /// Recompute published tables of paired proportions and say which of their numbers disagree
+    Audit(audit::Args),
 }
 
 /// Runs the command.
@@ -48,6 +57,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         Command::Run(a) => run::run(a),
         Command::Judge(a) => judge::run(a),
         Command::Label(a) => label::run(a),
+        Command::Analyse(a) => analyse::run(a),
+        Command::Report(a) => report::run(a),
+        Command::Audit(a) => audit::run(a),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::pair::config::PairConfig;
 use crate::pair::folder::write_lines;
 use crate::pair::pilot::{self, Pilot};
 use crate::pair::plan::{FrameLength, Plan, Stimuli, Tokens, frame_lengths, tokens};
+use crate::pair::power;
 
 /// Options of `probity pair plan`.
 #[derive(clap::Args)]
@@ -54,6 +55,8 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         (None, Some(p)) => Some(p.cell_ms / 1e3 * plan.cells.len() as f64),
         (None, None) => None,
     };
+    let n = stimuli.items.items.len() as u64;
+    let power = if n >= 2 { Some(power::table(n)?) } else { None };
     let mut written = None;
     if let Some(dir) = &args.out {
         std::fs::create_dir_all(dir)?;
@@ -65,7 +68,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         super::super::print(&format!(
             "{:#}\n",
             json!({ "run_id": plan.run_id(&config), "cells": plan.cells.len(), "items": stimuli.items.items.len(), "hashes": stimuli.hashes(),
-                "tokens": tokens, "seconds": seconds, "frames": lengths, "pilot": pilot, "confirmatory": config.confirmatory,
+                "tokens": tokens, "seconds": seconds, "frames": lengths, "pilot": pilot, "power": power, "confirmatory": config.confirmatory,
                 "leak": config.leak, "plan": written })
         ));
         return Ok(0);
@@ -76,6 +79,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         super::super::print(&text_table(&frames(&config, &lengths)));
     }
     super::super::print(&summary(&config, &stimuli, &plan, &tokens, seconds, pilot.as_ref()));
+    if let Some(power) = power {
+        super::super::print(&power.to_string());
+    }
     if let Some(path) = written {
         super::super::print(&format!("Cells: {}\n", path.display()));
     }

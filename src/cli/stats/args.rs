@@ -182,6 +182,10 @@ pub(super) enum Test {
         #[arg(long, value_enum, default_value = "exact")]
         method: McNemarKind,
     },
+    /// McNemar's test of clustered pairs (Obuchowski); x is condition 1
+    McnemarClustered(Clustered),
+    /// Odds ratio c / b of discordant pairs, mid-p interval
+    PairedOddsRatio(Table),
     /// Tango interval and score test of a paired difference (p2 - p1)
     Tango {
         #[command(flatten)]
@@ -206,6 +210,15 @@ pub(super) enum Test {
     },
     /// Condition and order effect from discordant pairs of two order groups (Mainland-Gart)
     MainlandGart {
+        /// Condition 1 first: pairs with the outcome only under 1, only under 2
+        #[arg(long, num_args = 2, value_names = ["ONLY_1", "ONLY_2"])]
+        first: Vec<u64>,
+        /// Condition 2 first: the same
+        #[arg(long, num_args = 2, value_names = ["ONLY_1", "ONLY_2"])]
+        second: Vec<u64>,
+    },
+    /// The same two effects by a logistic model of the discordant pairs, log odds
+    DiscordantLogit {
         /// Condition 1 first: pairs with the outcome only under 1, only under 2
         #[arg(long, num_args = 2, value_names = ["ONLY_1", "ONLY_2"])]
         first: Vec<u64>,

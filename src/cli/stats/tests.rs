@@ -44,6 +44,10 @@ fn counts() {
     near(&z["statistic"], 0.4714045207910322);
     let t = evaluated("tango --a 16 --b 20 --c 7 --d 157", "").unwrap();
     near(&t["ci"]["low"], -0.11966547394953186);
+    let o = evaluated("paired-odds-ratio --b 20 --c 7", "").unwrap();
+    near(&o["estimate"], 0.35);
+    let l = evaluated("discordant-logit --first 10 3 --second 9 4", "").unwrap();
+    near(&l["condition"]["estimate"], 0.5 * ((3.0f64 / 10.0).ln() + (4.0f64 / 9.0).ln()));
     let w = evaluated("welch-t --summary-x 88.2 0.3 3 --summary-y 72.3 22.8 3", "").unwrap();
     assert!((w["p"].as_f64().unwrap() - 0.35054).abs() < 1e-5);
     let n = evaluated("power-paired-t --dz 0.5", "").unwrap();
@@ -79,6 +83,8 @@ fn long_rows_pair_like_wide_rows() {
     near(&long["estimate"], -8.5 / 3.0);
     let m = of_rows(&format!("mcnemar --jsonl FILE --value ok {select}"), LONG).unwrap();
     assert_eq!((&m["details"]["b"], &m["details"]["c"]), (&Value::from(2.0), &Value::from(0.0)));
+    let m = of_rows(&format!("mcnemar-clustered --jsonl FILE --value ok {select} --cluster m.k"), LONG).unwrap();
+    assert_eq!((&m["n"], &m["details"]["pairs"]), (&Value::from(2), &Value::from(3.0)));
     let c = of_rows(&format!("cluster-t --jsonl FILE --value tokens {select} --cluster m.k --log"), LONG).unwrap();
     assert_eq!((&c["n"], &c["details"]["rows"]), (&Value::from(2), &Value::from(3.0)));
     let m = of_rows(&format!("mcnemar --jsonl FILE --value tokens {select} --at-least 10"), LONG).unwrap();

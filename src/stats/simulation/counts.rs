@@ -155,6 +155,86 @@ pub(super) fn order_effects() {
     }
 }
 
+/// Single pairs: χ² is McNemar's times (K − 1)/K. Clusters whose items lean alike: the plain test rejects too often, this one does not.
+#[test]
+pub(super) fn clustered_pairs() {
+    for (k, q, want) in SINGLE_PAIRS {
+        let size = weighted(k, q, |m| {
+            weighted(m, 0.5, |b| {
+                let tables = [(m - b, false, true), (b, true, false), (k - m, false, false)];
+                let pairs: Vec<(bool, bool)> =
+                    tables.iter().flat_map(|&(n, x, y)| std::iter::repeat_n((x, y), n as usize)).collect();
+                let (x, y): (Vec<bool>, Vec<bool>) = pairs.into_iter().unzip();
+                let clusters: Vec<usize> = (0..x.len()).collect();
+                f64::from(u8::from(mcnemar_clustered(&x, &y, &clusters).unwrap().p.unwrap() <= 0.05))
+            })
+        });
+        exactly(size, want, &format!("clusters of one pair, {k} at {q}"));
+    }
+    let mut g = Draw::new(31);
+    let (mut robust, mut plain) = (Tally::default(), Tally::default());
+    for _ in 0..2000 {
+        let (mut x, mut y, mut clusters) = (Vec::new(), Vec::new(), Vec::new());
+        for cluster in 0..40 {
+            // A cluster is discordant as a whole with probability 0.3, one way or the other alike.
+            let (discordant, way) = (g.uniform() < 0.3, g.uniform() < 0.5);
+            for _ in 0..5 {
+                x.push(discordant && way);
+                y.push(discordant && !way);
+                clusters.push(cluster);
+            }
+        }
+        robust.rejects(&mcnemar_clustered(&x, &y, &clusters).unwrap());
+        let t = PairedTable::from_pairs(&x, &y).unwrap();
+        plain.rejects(&mcnemar(t.b, t.c, McNemar::MidP, 0.95).unwrap());
+    }
+    // That of McNemar's χ² of 40 clusters times 39/40, exactly.
+    robust.is(SINGLE_PAIRS[1].2, "clusters of five, robust");
+    plain.between(0.25, 0.6, "clusters of five, plain mid-p");
+}
+
+/// Clusters, share discordant, rejections by (K − 1)/K (b − c)²/(b + c) above the 95 % point.
+const SINGLE_PAIRS: [(u64, f64, f64); 2] = [(20, 0.5, 0.0413), (40, 0.3, 0.0435)];
+
+/// Coverage of the odds c / b: that of the mid-p interval of the share, where both counts are at least 1.
+#[test]
+pub(super) fn odds_of_discordant_pairs() {
+    for (m, odds, want) in [(15, 1.0, 0.9649), (40, 2.0, 0.9575)] {
+        let p: f64 = odds / (1.0 + odds);
+        let covers = weighted(m, p, |c| {
+            let r = paired_odds_ratio(m - c, c, 0.95).unwrap();
+            let ci = r.ci.unwrap_or(Interval { low: 0.0, high: f64::INFINITY, level: 0.95 });
+            holds(ci, odds)
+        });
+        exactly(covers, want, &format!("odds {odds} of {m} discordant pairs"));
+    }
+}
+
+/// Wald tests of condition and order, undefined tables counted as not rejected; each deaf to the other effect.
+#[test]
+pub(super) fn order_model() {
+    let group = |only_2: u64, m: u64| OrderGroup { only_1: m - only_2, only_2 };
+    let (m1, m2) = (12, 15);
+    for (p, q, condition, order) in ORDER_MODEL {
+        let mut rejected = [0.0; 2];
+        for a in 0..=m1 {
+            for b in 0..=m2 {
+                let Ok((x, y)) = discordant_logit(group(a, m1), group(b, m2), 0.95) else { continue };
+                let w = binomial_pmf(a, m1, p) * binomial_pmf(b, m2, q);
+                for (sum, r) in rejected.iter_mut().zip([x, y]) {
+                    *sum += w * f64::from(u8::from(r.p.unwrap() <= 0.05));
+                }
+            }
+        }
+        exactly(rejected[0], condition, &format!("condition at {p} and {q}"));
+        exactly(rejected[1], order, &format!("order at {p} and {q}"));
+    }
+}
+
+/// P(only condition 2 | discordant) in both groups, rejections of no condition effect, of no order effect.
+const ORDER_MODEL: [(f64, f64, f64, f64); 3] =
+    [(0.5, 0.5, 0.0517, 0.0517), (0.3, 0.7, 0.0306, 0.5582), (0.3, 0.3, 0.5582, 0.0306)];
+
 /// Σ over tables of `n` pairs with cell probabilities (both, only 1, only 2, neither).
 fn over_tables(n: u64, p: [f64; 4], mut f: impl FnMut(PairedTable) -> f64) -> f64 {
     // A cell that cannot occur has weight only where it is empty.

@@ -117,6 +117,32 @@ pub(super) fn bootstrap_of_a_ratio() {
     covered[1].is(0.890, "BCa");
 }
 
+/// 120 items with both arms, 0.55 and 0.3 refused, a judge of sensitivity 0.7 and specificity 0.9 that is alike in both arms, half of
+/// the answers labelled by hand. What the judge alone shows is 0.6 of the truth.
+#[test]
+pub(super) fn correction_of_a_judge() {
+    let mut g = Draw::new(36);
+    let (mut by_arm, mut alike, mut naive) = (Tally::default(), Tally::default(), 0.0);
+    let rounds = 500;
+    for round in 0..rounds {
+        let mut cells = Vec::new();
+        for cluster in 0..120 {
+            for (second, rate) in [(false, 0.55), (true, 0.3)] {
+                let truth = g.uniform() < rate;
+                let judged = g.uniform() < if truth { 0.7 } else { 0.1 };
+                cells.push(JudgedCell { second, cluster, judged, hand: (g.uniform() < 0.5).then_some(truth) });
+            }
+        }
+        let r = judge_corrected(&cells, &options(199, round)).unwrap();
+        by_arm.covers(&r.by_arm, -0.25);
+        alike.covers(&r.alike.unwrap(), -0.25);
+        naive += r.by_arm.details["judged"] / rounds as f64;
+    }
+    assert!((naive + 0.15).abs() < 0.02, "{naive}");
+    by_arm.between(0.91, 0.98, "errors by arm");
+    alike.between(0.91, 0.98, "errors alike");
+}
+
 /// Seeds, prompts and noise with standard deviations `sd`, every prompt under every seed.
 pub(super) fn crossed(
     g: &mut Draw,
