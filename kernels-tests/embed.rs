@@ -3,7 +3,7 @@
 use crate::adapters::random;
 use crate::twin::{assert_adjoint, twin};
 use probity::gpu::Gpu;
-use probity::ops::Ops;
+use probity::ops::{Ops, Quant, QuantMatrix};
 
 crate::kernel_tests! {
     embed => looks_up,
@@ -27,6 +27,19 @@ fn looks_up(gpu: &Gpu) {
             let half = o.embed(&o.upload_bf16(v, h, &halves)?, &ids)?;
             Ok(vec![o.read(&full)?, o.read(&half)?])
         });
+    }
+    for (m, v, h) in [(1, 1, 4), (17, 7, 8), (33, 129, 36), (65, 8000, 1028)] {
+        let (w, ids) = (random(1, v * h), ids(m, v));
+        for q in Quant::ALL {
+            let w = QuantMatrix::new(q, v, h, &w).unwrap();
+            let y = twin!(gpu, format!("embed {m} of [{v}, {h}] {}", q.name()), 0.0, |o| {
+                Ok(vec![o.read(&o.embed(&o.upload_quant(&w)?, &o.upload_index(&ids)?)?)?])
+            });
+            // A copy is as it was, and read by the host it says the same.
+            let table = gpu.read(&Ops::copy(gpu, &gpu.upload_quant(&w).unwrap()).unwrap()).unwrap();
+            let looked = ids.iter().flat_map(|&id| table[id as usize * h..][..h].to_vec()).collect::<Vec<_>>();
+            assert_eq!(y[0], looked, "{q:?}");
+        }
     }
     let (w, ids) = (random(2, 5 * 3), ids(9, 5));
     twin!(gpu, "embed of width 3", 0.0, |o| {

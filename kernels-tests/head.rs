@@ -3,7 +3,7 @@
 use crate::adapters::random;
 use crate::twin::{rows_stand_alone, twin};
 use probity::gpu::Gpu;
-use probity::ops::{Dtype, HeadOut, Ops, Sampling};
+use probity::ops::{Dtype, HeadOut, Ops, QuantMatrix, Sampling};
 
 crate::kernel_tests! {
     head_logp => log_probabilities,
@@ -69,7 +69,7 @@ fn gradients_of_recomputed_logits(gpu: &Gpu) {
     check_gradients(gpu, false);
 }
 
-/// Qwen2's 151,936 rows on bindings of 4 MiB: embedding, head, their gradients and sampling walk windows, in both storages.
+/// Qwen2's 151,936 rows on bindings of 4 MiB: embedding, head, their gradients and sampling walk windows, in every storage.
 #[test]
 fn a_large_vocabulary_is_walked_in_windows() {
     const VOCAB: usize = 151_936;
@@ -79,7 +79,7 @@ fn a_large_vocabulary_is_walked_in_windows() {
         if gpu.caps().max_binding > 4 << 20 {
             return;
         }
-        for dtype in [Dtype::F32, Dtype::Bf16] {
+        for dtype in Dtype::WEIGHTS {
             twin!(gpu, format!("vocabulary {VOCAB}, {dtype:?}"), 2e-5, |o| {
                 let bits: Vec<u16> = random(21, VOCAB * h).iter().map(|v| (v.to_bits() >> 16) as u16).collect();
                 let w = match dtype {
@@ -88,6 +88,7 @@ fn a_large_vocabulary_is_walked_in_windows() {
                         let cut: Vec<f32> = bits.iter().map(|&b| f32::from_bits(u32::from(b) << 16)).collect();
                         o.upload(VOCAB, h, &cut)?
                     }
+                    Dtype::Quant(q) => o.upload_quant(&QuantMatrix::new(q, VOCAB, h, &random(21, VOCAB * h))?)?,
                 };
                 let x = o.upload(m, h, &random(22, m * h))?;
                 let index = o.upload_index(&ids)?;

@@ -145,7 +145,7 @@ fn trains_adapters_alone<O: Ops>(o: &O) {
 
 fn trains_adapters_of<O: Ops>(o: &O, source: &Source) {
     let config = LoraConfig { r: 3, lora_alpha: 7.0, target_modules: Module::ALL.to_vec(), use_rslora: true };
-    for storage in [Storage::F32, Storage::AsStored] {
+    for storage in [Storage::F32, Storage::AsStored, Storage::Int8, Storage::Nf4] {
         let base = source.load(o, 64, storage).unwrap();
         let mut model = base.with_fresh_adapters(o, &config, 5).unwrap();
         let examples = [Example { tokens: vec![5, 9, 33, 2, 71, 8], targets: (1..6).collect() }];

@@ -3,7 +3,7 @@
 use crate::adapters::{compare, random};
 use probity::gpu::{Gpu, GpuOptions, GpuTensor, list_adapters};
 use probity::kernels::{Kernel, Needs, Variant, matmul, select};
-use probity::ops::{Dtype, apart};
+use probity::ops::{Dtype, Quant, QuantMatrix, apart};
 
 crate::kernel_tests! {
     matmul_nt => nt_matches_f64,
@@ -31,7 +31,7 @@ fn for_rows(gpu: &Gpu, kernel: &'static Kernel, rows: usize) -> impl Iterator<It
     runnable(gpu, kernel).filter(move |v| v.max_rows > 1 || rows == 1)
 }
 
-/// Seeded weights on the device, and their values: bf16 ones are f32 cut to 16 bits.
+/// Seeded weights on the device, and their values: bf16 ones are f32 cut to 16 bits, codes what they stand for.
 fn weights(gpu: &Gpu, seed: u64, n: usize, k: usize, dtype: Dtype) -> (GpuTensor, Vec<f32>) {
     let values = random(seed, n * k);
     match dtype {
@@ -40,6 +40,10 @@ fn weights(gpu: &Gpu, seed: u64, n: usize, k: usize, dtype: Dtype) -> (GpuTensor
             let bits: Vec<u16> = values.iter().map(|v| (v.to_bits() >> 16) as u16).collect();
             let cut = bits.iter().map(|&b| f32::from_bits((b as u32) << 16)).collect();
             (gpu.upload_bf16(n, k, &bits).unwrap(), cut)
+        }
+        Dtype::Quant(q) => {
+            let w = QuantMatrix::new(q, n, k, &values).unwrap();
+            (gpu.upload_quant(&w).unwrap(), w.values())
         }
     }
 }
@@ -70,7 +74,7 @@ fn nt_matches_f64(gpu: &Gpu) {
         let (hx, hb) = (random(1, m * k), random(2, n));
         let x = gpu.upload(m, k, &hx).unwrap();
         let bias = gpu.upload(1, n, &hb).unwrap();
-        for dtype in [Dtype::F32, Dtype::Bf16] {
+        for dtype in Dtype::WEIGHTS {
             let (w, hw) = weights(gpu, 3, n, k, dtype);
             for bias in [None, Some(&bias)] {
                 let want = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, j| bias.map_or(0.0, |_| hb[j] as f64));
@@ -96,7 +100,7 @@ fn three_are_the_three_products(gpu: &Gpu) {
         let sizes = [n, 1 + n / 3, 2 + n / 2];
         let x = gpu.upload(m, k, &random(1, m * k)).unwrap();
         let b = sizes.map(|n| gpu.upload(1, n, &random(2, n)).unwrap());
-        for dtype in [Dtype::F32, Dtype::Bf16] {
+        for dtype in Dtype::WEIGHTS {
             let w: [_; 3] = std::array::from_fn(|i| weights(gpu, 3 + i as u64, sizes[i], k, dtype).0);
             for with in [[true; 3], [false; 3], [false, true, false]] {
                 let parts: [_; 3] = std::array::from_fn(|i| (&w[i], with[i].then_some(&b[i])));
@@ -125,7 +129,7 @@ fn gated_is_the_gate_of_two_products(gpu: &Gpu) {
     for &(m, n, k) in SHAPES {
         let hx = random(1, m * k);
         let x = gpu.upload(m, k, &hx).unwrap();
-        for dtype in [Dtype::F32, Dtype::Bf16] {
+        for dtype in Dtype::WEIGHTS {
             let ((w, hw), (w1, hw1)) = (weights(gpu, 3, n, k, dtype), weights(gpu, 4, n, k, dtype));
             let gate = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, _| 0.0);
             let up = product((m, n, k), (&hx, k, 1), (&hw1, 1, k), |_, _| 0.0);
@@ -147,7 +151,7 @@ fn gated_is_the_gate_of_two_products(gpu: &Gpu) {
 fn nn_case(gpu: &Gpu, kernel: &'static Kernel, (m, n, k): (usize, usize, usize)) {
     let (hdy, hacc) = (random(4, m * n), random(5, m * k));
     let dy = gpu.upload(m, n, &hdy).unwrap();
-    for dtype in [Dtype::F32, Dtype::Bf16] {
+    for dtype in Dtype::WEIGHTS {
         let (w, hw) = weights(gpu, 6, n, k, dtype);
         for add in [false, true] {
             let start = |i: usize, j: usize| if add { hacc[i * k + j] as f64 } else { 0.0 };
@@ -228,7 +232,7 @@ fn rows_do_not_depend_on_the_batch_or_the_variant() {
         let (most, n, k) = (64, 70, 132);
         let (hx, hb) = (random(10, most * k), random(11, n));
         let bias = gpu.upload(1, n, &hb).unwrap();
-        for dtype in [Dtype::F32, Dtype::Bf16] {
+        for dtype in Dtype::WEIGHTS {
             let (w, _) = weights(gpu, 12, n, k, dtype);
             let mut reference: Option<Vec<u32>> = None;
             for m in [64, 33, 5, 3, 2, 1] {
@@ -290,6 +294,58 @@ fn windows_change_no_bit() {
     });
 }
 
+/// Codes of more rows than a binding of the poor device holds: the bits of their parts.
+#[test]
+fn windows_over_codes_change_no_bit() {
+    crate::adapters::for_each_gpu(|gpu| {
+        let (m, n, k, part) = (3, 18_000, 420, 3000);
+        let (hw, hdy) = (random(21, n * k), random(23, m * n));
+        let (x, dy) = (gpu.upload(m, k, &random(22, m * k)).unwrap(), gpu.upload(m, n, &hdy).unwrap());
+        for q in Quant::ALL {
+            let codes = |rows: std::ops::Range<usize>| {
+                let w = QuantMatrix::new(q, rows.len(), k, &hw[rows.start * k..rows.end * k]).unwrap();
+                gpu.upload_quant(&w).unwrap()
+            };
+            let w = codes(0..n);
+            let y = gpu.read(&matmul::matmul_nt(gpu, &x, &w, None).unwrap()).unwrap();
+            let core = matmul::NN.variants.iter().find(|v| v.name.ends_with(".reg8x8")).unwrap();
+            let dx = gpu.read(&matmul::nn_by(gpu, core, &dy, &w, None).unwrap()).unwrap();
+            let mut sum = None;
+            for first in (0..n).step_by(part) {
+                let w = codes(first..first + part);
+                let of = gpu.read(&matmul::matmul_nt(gpu, &x, &w, None).unwrap()).unwrap();
+                for i in 0..m {
+                    assert_eq!(
+                        bits(&y[i * n + first..][..part]),
+                        bits(&of[i * part..][..part]),
+                        "{q:?} row {i}, {first}"
+                    );
+                }
+                let columns: Vec<f32> = (0..m).flat_map(|i| hdy[i * n + first..][..part].to_vec()).collect();
+                let dy = gpu.upload(m, part, &columns).unwrap();
+                sum = Some(matmul::nn_by(gpu, core, &dy, &w, sum).unwrap());
+            }
+            assert_eq!(bits(&dx), bits(&gpu.read(&sum.unwrap()).unwrap()), "{q:?}");
+        }
+    });
+}
+
+/// What only changing would need is refused with words.
+#[test]
+fn codes_are_read_only() {
+    crate::adapters::for_each_gpu(|gpu| {
+        let mut w = gpu.upload_quant(&QuantMatrix::new(Quant::Nf4, 5, 36, &random(1, 180)).unwrap()).unwrap();
+        let (dy, x) = (gpu.upload(2, 5, &[0.0; 10]).unwrap(), gpu.upload(2, 36, &[0.0; 72]).unwrap());
+        let text = matmul::matmul_tn(gpu, &mut w, &dy, &x).err().unwrap().to_string();
+        assert!(text.contains("only the weights may be packed"), "{text}");
+        assert!(gpu.write(&mut w, &[0.0; 180]).unwrap_err().to_string().contains("nf4 weights are read-only"));
+        assert!(probity::ops::Ops::fill(gpu, &mut w, 0.0).is_err());
+        let narrow = gpu.upload_quant(&QuantMatrix::new(Quant::Int4, 5, 6, &[0.5; 30]).unwrap()).unwrap();
+        let x = gpu.upload(2, 6, &[0.0; 12]).unwrap();
+        assert!(matmul::matmul_nt(gpu, &x, &narrow, None).err().unwrap().to_string().contains("multiple of 4"));
+    });
+}
+
 fn rows_are_brought_into_the_range_of_f16(gpu: &Gpu) {
     for &(m, k) in &[(1, 4), (5, 33), (70, 128), (3, 4900)] {
         let mut x = random(20, m * k);
@@ -329,7 +385,7 @@ fn matrix_units_match_f64() {
                 *v *= [1.0, 7e4, 1e-9][i / k % 3];
             }
             let (x, bias) = (gpu.upload(m, k, &hx).unwrap(), gpu.upload(1, n, &hb).unwrap());
-            for dtype in [Dtype::F32, Dtype::Bf16] {
+            for dtype in Dtype::WEIGHTS {
                 let (w, hw) = weights(&gpu, 3, n, k, dtype);
                 for bias in [None, Some(&bias)] {
                     let want = product((m, n, k), (&hx, k, 1), (&hw, 1, k), |_, j| bias.map_or(0.0, |_| hb[j] as f64));

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use probity::generate::memory;
+use probity::generate::source::Storage;
 use probity::generate::{Completion, GenerateConfig, Request, generate};
 use probity::gpu::{Gpu, GpuOptions, list_adapters};
-use probity::model::config::{Family, Sizes};
+use probity::model::config::{Family, ModelConfig, Sizes};
 use probity::model::hooks::HookSet;
 use probity::model::lora::LoraConfig;
 use probity::model::params::Params;
 use probity::model::qwen2::{Qwen2, Recompute};
-use probity::ops::{Ops, Sampling};
+use probity::ops::{Dtype, Ops, QuantMatrix, Sampling};
 use probity::train::error::Result;
 use probity::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
 use probity::train::memory::{Frozen, MAX_BINDING, MAX_BUFFER, Training, plan};
@@ -43,9 +45,8 @@ impl Environment for Flat {
     }
 }
 
-#[test]
-fn plans_are_what_the_device_counts() {
-    // A large vocabulary, so that the head is cut in chunks, and blocks that are no multiple of anything.
+/// A large vocabulary, so that the head is cut in chunks, and blocks that are no multiple of anything.
+fn sizes() -> ModelConfig {
     let sizes = Sizes {
         hidden_size: 36,
         num_hidden_layers: 2,
@@ -56,7 +57,45 @@ fn plans_are_what_the_device_counts() {
         rope_theta: 1e4,
         max_position_embeddings: 256,
     };
-    let config = sizes.config(Path::new("test")).unwrap();
+    sizes.config(Path::new("test")).unwrap()
+}
+
+/// Weights of every format, the cache, prompts and steps.
+#[test]
+fn plans_of_generating_are_what_the_device_counts() {
+    let config = sizes();
+    let [batch, prompt, completion] = [5, 41, 9];
+    for adapter in list_adapters() {
+        for storage in [Storage::Bf16, Storage::Int8, Storage::Int4, Storage::Nf4] {
+            let options = GpuOptions { max_binding: None, checked_shaders: false, ..GpuOptions::poor() };
+            let o = Gpu::open(&adapter, &options).unwrap();
+            let params = Params::build(&config, |s| match storage.dtype(&s, true) {
+                Dtype::F32 => Ops::zeros(&o, s.rows, s.cols),
+                Dtype::Bf16 => o.zeros_bf16(s.rows, s.cols),
+                Dtype::Quant(q) => o.upload_quant(&QuantMatrix::new(q, s.rows, s.cols, &vec![0.5; s.len()])?),
+            });
+            let model = Qwen2::new(&o, config.clone(), params.unwrap(), prompt + completion).unwrap();
+            let requests: Vec<Request> =
+                (0..batch as u32).map(|i| Request { prompt: vec![7; prompt], sequences: vec![i] }).collect();
+            let settings = GenerateConfig {
+                sampling: Sampling { temperature: 0.0, top_k: 0, top_p: 1.0 },
+                repetition_penalty: 1.0,
+                max_new_tokens: completion,
+                stop_ids: Vec::new(),
+                seed: 0,
+                max_batch: batch,
+            };
+            generate(&o, &model, &requests, &settings, &HookSet::default()).unwrap();
+            let said = memory::plan(&config, storage, [batch, prompt, completion], MAX_BINDING, MAX_BUFFER).unwrap();
+            let (want, got) = (o.peak_bytes() as f64, said.peak() as f64);
+            assert!((got / want - 1.0).abs() < 0.05, "{storage:?}: {got} planned, {want} held: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn plans_are_what_the_device_counts() {
+    let config = sizes();
     // Without biases.
     let mut llama = config.clone();
     llama.family = Family::Llama;

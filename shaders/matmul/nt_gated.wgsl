@@ -10,7 +10,7 @@ struct Params {
 
 var<immediate> p: Params;
 
-@group(0) @binding(1) var<storage, read> w1: array<Packed>; // [units, K]
+@group(0) @binding(1) var<storage, read> w1: array<Packed>; // [units, K] as w
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>; // [M, K] f32
 @group(0) @binding(3) var<storage, read_write> y: array<f32>; // [M, units] f32
 
@@ -24,7 +24,7 @@ fn column4(n: u32, i: u32) -> vec4<f32> {
     if (n % (2u * PAIR) < PAIR) {
         return w4(unit, i);
     }
-    return expand(w1[unit * p.depth4 + i]);
+    return expand(w1[code_at(unit, i)], w1[scale_at(unit, i)], i);
 }
 
 fn epilogue(q: u32) -> vec4<f32> {

@@ -11,8 +11,8 @@ struct Params {
 
 var<immediate> p: Params;
 
-@group(0) @binding(1) var<storage, read> w1: array<Packed>; // [third - second, K]
-@group(0) @binding(2) var<storage, read> w2: array<Packed>; // [cols - third, K]
+@group(0) @binding(1) var<storage, read> w1: array<Packed>; // [third - second, K] as w
+@group(0) @binding(2) var<storage, read> w2: array<Packed>; // [cols - third, K] as w
 @group(0) @binding(3) var<storage, read> x: array<vec4<f32>>; // [M, K] f32
 @group(0) @binding(4) var<storage, read> b: array<f32>; // [1, second] f32; anything when its bit is 0
 @group(0) @binding(5) var<storage, read> b1: array<f32>; // [1, third - second], likewise
@@ -25,9 +25,9 @@ fn column4(n: u32, i: u32) -> vec4<f32> {
         return w4(c, i);
     }
     if (c < p.third) {
-        return expand(w1[(c - p.second) * p.depth4 + i]);
+        return expand(w1[code_at(c - p.second, i)], w1[scale_at(c - p.second, i)], i);
     }
-    return expand(w2[(c - p.third) * p.depth4 + i]);
+    return expand(w2[code_at(c - p.third, i)], w2[scale_at(c - p.third, i)], i);
 }
 
 fn bias_of(n: u32) -> f32 {

@@ -337,6 +337,12 @@ impl BatteryConfig {
         if let Some(problem) = self.lora.as_ref().and_then(LoraConfig::problem) {
             return refuse(format!("lora: {problem}"));
         }
+        if self.optim.precision.quantised() && self.lora.is_none() && self.arms.iter().any(|a| a.trained()) {
+            return refuse(format!(
+                "optim.precision = {:?}: quantised weights are frozen, so only adapters can be trained on them. Add [lora], or use \"bf16\"",
+                self.optim.precision.storage().name()
+            ));
+        }
         given::check(self)?;
         if self.probe.permutations < 99 || self.probe.folds < 3 || self.probe.c.is_empty() {
             return refuse("probe: at least 99 permutations, 3 folds and one C are needed".into());

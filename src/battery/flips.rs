@@ -189,12 +189,17 @@ pub fn tables(all: &[Flipped]) -> Vec<Table> {
 }
 
 /// The evaluation of any model; `None` where the configuration's domain is another.
-pub fn flips_of<O: Ops>(o: &O, config: &BatteryConfig, model: &str, seed: u64) -> Result<Option<Vec<Flipped>>> {
+pub fn flips_of<O: Ops>(
+    o: &O,
+    config: &BatteryConfig,
+    (model, storage): (&str, Storage),
+    seed: u64,
+) -> Result<Option<Vec<Flipped>>> {
     let domain = domain_of(config)?;
     let Some(honesty) = domain.honesty() else { return Ok(None) };
     let source = Source::open(model)?;
     let chat = source.tokenizer()?;
-    let loaded = source.load(o, longest(&*domain, &chat, config)?, Storage::AsStored)?;
+    let loaded = source.load(o, longest(&*domain, &chat, config)?, storage)?;
     dialogues(o, &loaded, &chat, honesty, Asking::Plain, &config.evaluate, (model, seed)).map(Some)
 }
 

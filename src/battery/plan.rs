@@ -20,7 +20,7 @@ use crate::model::config::ModelConfig;
 use crate::model::hooks::HookSet;
 use crate::model::params::Module;
 use crate::model::qwen2::Recompute;
-use crate::ops::{Ops, Sampling};
+use crate::ops::{Ops, Quant, Sampling};
 use crate::stats::{Design, smallest_p};
 use crate::train::accumulate::{Example, accumulate, score, zero};
 use crate::train::memory::{self, Frozen, Training};
@@ -120,7 +120,13 @@ impl Card {
         let products = if lora { 2.0 } else { 3.0 };
         let score = flops / (2.0 * (blocks + head));
         let train = flops / (2.0 * (blocks * (products + again) + head * (products + 1.0)));
-        let width = if optim.precision == Precision::Bf16 { 2.0 } else { 4.0 };
+        let width = match optim.precision {
+            Precision::F32 => 4.0,
+            Precision::Bf16 => 2.0,
+            Precision::Int8 => Quant::Int8.bytes_per_weight(),
+            Precision::Int4 => Quant::Int4.bytes_per_weight(),
+            Precision::Nf4 => Quant::Nf4.bytes_per_weight(),
+        };
         let adapters = c.lora.as_ref().map_or(0, |l| l.target_modules.len());
         let per_block = match adapters {
             0 => Self::PER_BLOCK,

@@ -10,7 +10,7 @@ use super::error::{BatteryError, Result};
 use super::folder::write_json;
 use super::record::sha256_hex;
 use crate::domain::{Condition, Domain, Split};
-use crate::generate::source::Source;
+use crate::generate::source::{Source, Storage};
 use crate::ops::Ops;
 
 /// Written beside the rows of `probity evaluate`.
@@ -21,6 +21,9 @@ pub struct Provenance {
     /// Name of the experiment whose test split and scorer were used.
     pub experiment: String,
     pub model: String,
+    /// How its matrices were kept on the device, with the sizes of groups.
+    #[serde(default)]
+    pub weights: String,
     pub device: String,
     /// SHA-256 of the weights, of all items, and of the rows' file.
     pub model_sha256: String,
@@ -49,7 +52,7 @@ impl Provenance {
     pub fn new<O: Ops>(
         o: &O,
         config: &BatteryConfig,
-        model: &str,
+        (model, storage): (&str, Storage),
         conditions: &[Condition],
         seed: u64,
     ) -> Result<Self> {
@@ -59,6 +62,7 @@ impl Provenance {
             version: env!("CARGO_PKG_VERSION").into(),
             experiment: config.name.clone(),
             model: model.into(),
+            weights: storage.words(),
             device: o.device_name(),
             model_sha256: Source::open(model)?.sha256()?,
             data_sha256: data_sha256(&*super::lab::domain_of(config)?),

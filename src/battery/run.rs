@@ -102,7 +102,7 @@ pub fn train_one<O: Ops>(
 pub fn evaluate_one<O: Ops>(
     o: &O,
     config: &BatteryConfig,
-    model: &str,
+    (model, storage): (&str, Storage),
     conditions: &[Condition],
     seed: u64,
     reporter: &mut dyn Reporter,
@@ -126,7 +126,7 @@ pub fn evaluate_one<O: Ops>(
         micro: MicroBatch { max_tokens: config.grpo.micro_batch_tokens, recompute: config.grpo.recompute },
     };
     let hooks = HookSet::default();
-    evaluate::rows(o, &source.load(o, longest, Storage::AsStored)?, &job, &hooks, |d, t| {
+    evaluate::rows(o, &source.load(o, longest, storage)?, &job, &hooks, |d, t| {
         reporter.progress("evaluate", d, t);
         Ok(())
     })

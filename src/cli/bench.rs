@@ -27,8 +27,8 @@ pub struct Args {
     /// Model shapes: tiny, small, q05b
     #[arg(long, value_delimiter = ',', default_value = "tiny")]
     shapes: Vec<String>,
-    /// How models are stored: f32, or bf16 as checkpoints are
-    #[arg(long, default_value = "f32", value_parser = precision)]
+    /// How models are stored: f32, bf16 as checkpoints are, or int8, int4 and nf4 (to prefill and decode)
+    #[arg(long, default_value = "f32")]
     pub(super) precision: Precision,
     /// Sample with temperature 0.7 and this top-p instead of greedily (decode) or from everything (grpo)
     #[arg(long)]
@@ -59,14 +59,6 @@ fn grpo_shape(text: &str) -> Result<[usize; 3], String> {
     match numbers.as_deref() {
         Some(&[prompts, group, length]) if group > 1 => Ok([prompts, group, length]),
         _ => Err("expected PROMPTSxCOMPLETIONSxTOKENS with at least 2 completions, such as 4x8x64".into()),
-    }
-}
-
-fn precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Ok(Precision::Bf16),
-        _ => Err("expected f32 or bf16".into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use super::bench::{Row, Sheet, time};
 use crate::model::config::ModelConfig;
 use crate::ops::selftest::{random, weights};
-use crate::ops::{AdamW, AttnShape, Dtype, HeadOut, Ops, Result, Sampling, Span};
+use crate::ops::{AdamW, AttnShape, Dtype, HeadOut, Ops, Quant, Result, Sampling, Span};
 
 /// Sizes of the operands.
 pub(super) struct Sizes {
@@ -88,7 +88,14 @@ cases! {
     "scatter_add_rows" "" => scatter_add_rows;
     "matmul_nt" "" => matmul_nt;
     "matmul_nt" " bf16" => matmul_nt_bf16;
+    "matmul_nt" " int8" => matmul_nt_int8;
+    "matmul_nt" " int4" => matmul_nt_int4;
+    "matmul_nt" " nf4" => matmul_nt_nf4;
     "matmul_nt" " one row" => matmul_nt_row;
+    "matmul_nt" " one row bf16" => matmul_nt_row_bf16;
+    "matmul_nt" " one row int8" => matmul_nt_row_int8;
+    "matmul_nt" " one row int4" => matmul_nt_row_int4;
+    "matmul_nt" " one row nf4" => matmul_nt_row_nf4;
     "matmul_nn" "" => matmul_nn;
     "matmul_tn" "" => matmul_tn;
     "bias_bwd" "" => bias_bwd;
@@ -231,20 +238,30 @@ fn scatter_add_rows<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
 fn nt<'o, O: Ops>(o: &'o O, s: &Sizes, m: usize, dtype: Dtype) -> Result<Work<'o>> {
     let (n, k) = (s.ffn, s.hidden);
     let (x, w) = (given(o, 1, m, k)?, weights(o, 2, n, k, dtype)?);
-    let w_floats = if dtype == Dtype::Bf16 { n * k / 2 } else { n * k };
+    let w_floats = dtype.bytes(n, k) as usize / 4;
     work(&[m, n, k], 2 * m * n * k, m * k + w_floats + m * n, move || o.matmul_nt(&x, &w, None).map(drop))
 }
 
-fn matmul_nt<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
-    nt(o, s, s.rows(), Dtype::F32)
+/// Rows of the bench: name, one row of `x` or all, storage of the weights.
+macro_rules! nt_rows {
+    ($($name:ident: $one:literal, $dtype:expr;)*) => {
+        $(fn $name<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
+            nt(o, s, if $one { 1 } else { s.rows() }, $dtype)
+        })*
+    };
 }
 
-fn matmul_nt_bf16<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
-    nt(o, s, s.rows(), Dtype::Bf16)
-}
-
-fn matmul_nt_row<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {
-    nt(o, s, 1, Dtype::F32)
+nt_rows! {
+    matmul_nt: false, Dtype::F32;
+    matmul_nt_bf16: false, Dtype::Bf16;
+    matmul_nt_int8: false, Dtype::Quant(Quant::Int8);
+    matmul_nt_int4: false, Dtype::Quant(Quant::Int4);
+    matmul_nt_nf4: false, Dtype::Quant(Quant::Nf4);
+    matmul_nt_row: true, Dtype::F32;
+    matmul_nt_row_bf16: true, Dtype::Bf16;
+    matmul_nt_row_int8: true, Dtype::Quant(Quant::Int8);
+    matmul_nt_row_int4: true, Dtype::Quant(Quant::Int4);
+    matmul_nt_row_nf4: true, Dtype::Quant(Quant::Nf4);
 }
 
 fn matmul_nn<'o, O: Ops>(o: &'o O, s: &Sizes) -> Result<Work<'o>> {

@@ -11,7 +11,7 @@ use crate::model::hooks::HookSet;
 use crate::model::params::Params;
 use crate::model::qwen2::{Qwen2, Recompute};
 use crate::ops::selftest::random;
-use crate::ops::{OpError, Ops, Sampling, Spent};
+use crate::ops::{Dtype, OpError, Ops, QuantMatrix, Sampling, Spent};
 use crate::train::accumulate::{Example, MicroBatch};
 use crate::train::error::TrainError;
 use crate::train::grpo::{Environment, Grpo, GrpoConfig, Reward};
@@ -34,8 +34,8 @@ pub(super) fn rows<O: Ops>(
     if !["train", "grpo", "prefill", "decode", "profile"].into_iter().any(wants) {
         return Ok(());
     }
-    let bf16 = a.precision == Precision::Bf16;
-    let kind = if bf16 { " bf16" } else { "" };
+    let storage = a.precision.storage();
+    let kind = if a.precision == Precision::F32 { String::new() } else { format!(" {}", storage.name()) };
     let mut index = 0;
     let params = Params::build(config, |s| {
         index += 1;
@@ -44,12 +44,13 @@ pub(super) fn rows<O: Ops>(
         }
         // Uniform with the deviation of fresh weights: quick to make, and as fast to compute with.
         let values = random(index, s.len()).into_iter().map(|x| 0.035 * x);
-        match bf16 && !s.vector {
-            true => {
+        match storage.dtype(&s, false) {
+            Dtype::Bf16 => {
                 let bits: Vec<u16> = values.map(|x| (x.to_bits() >> 16) as u16).collect();
                 o.upload_bf16(s.rows, s.cols, &bits)
             }
-            false => o.upload(s.rows, s.cols, &values.collect::<Vec<f32>>()),
+            Dtype::F32 => o.upload(s.rows, s.cols, &values.collect::<Vec<f32>>()),
+            Dtype::Quant(q) => o.upload_quant(&QuantMatrix::new(q, s.rows, s.cols, &values.collect::<Vec<f32>>())?),
         }
     })?;
     let mut model = Qwen2::new(o, config.clone(), params, 256)?;

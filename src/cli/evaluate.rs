@@ -17,7 +17,7 @@ use crate::battery::record::{Cell, Decoding, Row, Table};
 use crate::battery::rows;
 use crate::battery::run::evaluate_one;
 use crate::domain::Condition;
-use crate::generate::source::EMBEDDED;
+use crate::generate::source::{EMBEDDED, Storage};
 use crate::ops::Ops;
 
 /// Options of `probity evaluate`.
@@ -29,6 +29,9 @@ pub struct Args {
     /// Model folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, default_value = EMBEDDED)]
     model: String,
+    /// How matrices are kept: as-stored, f32, bf16, int8, int4 or nf4 (quantised while loading)
+    #[arg(long, default_value = Storage::AsStored.name(), value_name = "FORMAT")]
+    weights: Storage,
     /// Conditions: neutral, monitored, unmonitored, placebo-monitored, placebo-unmonitored
     #[arg(long, value_delimiter = ',', default_value = "neutral")]
     conditions: Vec<String>,
@@ -68,7 +71,8 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let conditions = args.conditions.iter().map(|c| condition(c)).collect::<Result<Vec<_>, _>>()?;
     args.fetch.ensure(&args.model, args.progress)?;
     let screen = Screen::new(args.progress, args.json);
-    let job = Evaluate { config: &config, model: &args.model, conditions: &conditions, seed: args.seed, screen };
+    let model = (args.model.as_str(), args.weights);
+    let job = Evaluate { config: &config, model, conditions: &conditions, seed: args.seed, screen };
     let (made, provenance, flips) = args.device.run(job)?;
     let mut manifest = None;
     if let Some(path) = &args.out {
@@ -125,7 +129,7 @@ fn summary(model: &str, rows: &[Row]) -> Table {
 
 struct Evaluate<'a> {
     config: &'a BatteryConfig,
-    model: &'a str,
+    model: (&'a str, Storage),
     conditions: &'a [Condition],
     seed: u64,
     screen: Screen,

@@ -21,6 +21,9 @@ pub struct Args {
     /// Model folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, default_value = EMBEDDED)]
     model: String,
+    /// How matrices are kept: as-stored, f32, bf16, int8, int4 or nf4 (quantised while loading)
+    #[arg(long, default_value = Storage::AsStored.name(), value_name = "FORMAT")]
+    weights: Storage,
     #[command(flatten)]
     fetch: FetchArg,
     #[command(flatten)]
@@ -102,7 +105,7 @@ impl Job for Generate<'_> {
     type Out = Vec<Completion>;
     fn run<O: Ops>(&mut self, o: &O) -> Result<Vec<Completion>, Box<dyn Error>> {
         let a = self.args;
-        let model = self.source.load(o, self.prompt.len() + a.max_new_tokens, Storage::AsStored)?;
+        let model = self.source.load(o, self.prompt.len() + a.max_new_tokens, a.weights)?;
         let config = GenerateConfig {
             sampling: Sampling { temperature: a.temperature, top_k: a.top_k, top_p: a.top_p },
             repetition_penalty: a.repetition_penalty,

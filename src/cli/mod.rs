@@ -15,8 +15,10 @@ mod generate;
 mod interrupt;
 mod pair;
 mod plan;
+mod plan_inference;
 mod pretrain;
 mod probe;
+mod quant;
 mod report;
 mod stats;
 mod train;
@@ -53,8 +55,10 @@ enum Command {
     Generate(generate::Args),
     /// Download a model ORG/NAME[@REVISION] from the Hugging Face hub into the local cache
     Fetch(fetch::Args),
-    /// Memory of a training on a GPU, by kind, and the settings that fit a card
+    /// Memory of a training or of generating on a GPU, by kind, and what fits a card
     Plan(plan::Args),
+    /// What storing a model in fewer bits does to its weights and to what it says
+    Quant(quant::Args),
     /// Make a model from nothing on the synthetic corpus
     Pretrain(pretrain::Args),
     /// Train one arm of an experiment
@@ -93,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Generate(a) => generate::run(a),
         Command::Fetch(a) => fetch::run(a),
         Command::Plan(a) => plan::run(a),
+        Command::Quant(a) => quant::run(a),
         Command::Pretrain(a) => pretrain::run(a),
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),

@@ -1,4 +1,4 @@
-//! `probity plan`: will this training fit the card?
+//! `probity plan`: will this training fit the card? With `--inference`, see `plan_inference`.
 
 use std::error::Error;
 
@@ -10,7 +10,7 @@ use crate::battery::lab::{domain_of, longest};
 use crate::battery::plan::widest;
 use crate::battery::record::{Cell, Table};
 use crate::config::{Size, gib};
-use crate::generate::source::Source;
+use crate::generate::source::{Source, Storage};
 use crate::model::lora::LoraConfig;
 use crate::model::qwen2::Recompute;
 use crate::ops::OpError;
@@ -27,12 +27,27 @@ pub struct Args {
     /// Model folder or ORG/NAME instead of the configuration's
     #[arg(long)]
     model: Option<String>,
+    /// Plan generating with the model instead of a training; --model may also be qwen2.5-7b or another published size
+    #[arg(long)]
+    inference: bool,
+    /// How matrices are kept: f32, bf16, int8, int4 or nf4 (default: the most exact that fits)
+    #[arg(long, value_name = "FORMAT", requires = "inference")]
+    pub(super) weights: Option<Storage>,
+    /// Tokens of the longest sequence, prompt and completion together
+    #[arg(long, default_value_t = 2500, requires = "inference")]
+    pub(super) tokens: usize,
+    /// How many of them are new
+    #[arg(long, default_value_t = 256, requires = "inference")]
+    pub(super) completion: usize,
+    /// Sequences decoded together
+    #[arg(long, default_value_t = 1, requires = "inference")]
+    pub(super) batch: usize,
     /// Memory of the card that the program may use, e.g. 6.5GiB or 8GB
     #[arg(long, default_value = "6.5GiB", value_name = "SIZE")]
-    vram: Size,
+    pub(super) vram: Size,
     /// Print the plan as JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// What a training holds, or why no buffer of a common driver holds one of its tensors.
@@ -73,6 +88,9 @@ impl Settings<'_> {
 /// Runs the command.
 pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let mut config = read_config(&args.config)?;
+    if args.inference {
+        return super::plan_inference::run(&args, args.model.as_deref().unwrap_or(&config.model));
+    }
     if let Some(m) = args.model {
         config.model = m;
     }
@@ -104,7 +122,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let adapters = config.lora.clone().unwrap_or_default();
     // From what was asked for to what holds least.
     let bf16 = Settings { precision: Precision::Bf16, ..configured };
-    let mut ways = vec![configured, bf16, Settings { lora: Some(&adapters), ..bf16 }];
+    let below =
+        [Precision::Bf16, Precision::Nf4].map(|p| Settings { precision: p, lora: Some(&adapters), ..configured });
+    let mut ways = vec![configured, bf16, below[0], below[1]];
     ways.dedup();
     let mut picked: Option<(Settings, MemoryPlan)> = None;
     'search: for way in &ways {
@@ -130,6 +150,8 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         (Precision::Bf16, None),
         (Precision::F32, Some(&adapters)),
         (Precision::Bf16, Some(&adapters)),
+        (Precision::Int8, Some(&adapters)),
+        (Precision::Nf4, Some(&adapters)),
     ] {
         let way = Settings { precision, lora, ..configured };
         let smallest = way.smaller_trainings().pop().unwrap_or(way);
@@ -209,10 +231,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
 
 /// A way to train in words.
 fn named(precision: Precision, lora: Option<&LoraConfig>) -> String {
-    let stored = match precision {
-        Precision::F32 => "f32",
-        Precision::Bf16 => "bf16",
-    };
+    let stored = precision.storage().name();
     match lora {
         None => format!("every weight, precision = \"{stored}\""),
         Some(l) => format!("[lora] r = {} on {stored} weights", l.r),

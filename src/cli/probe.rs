@@ -15,6 +15,7 @@ use crate::battery::standalone::{Along, ProbeReport, SteerReport, probe, steer};
 use crate::domain::measure::capital;
 use crate::generate::source::EMBEDDED;
 use crate::ops::Ops;
+use crate::train::optim::Precision;
 
 /// Options of both commands.
 #[derive(clap::Args)]
@@ -25,6 +26,9 @@ pub struct Args {
     /// Model folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, default_value = EMBEDDED)]
     model: String,
+    /// How matrices are kept: f32, bf16, int8, int4 or nf4 (quantised while loading), in place of the configuration's `optim.precision`
+    #[arg(long, value_name = "FORMAT")]
+    weights: Option<Precision>,
     #[arg(long, default_value_t = 42)]
     seed: u64,
     /// Folder for rows, activations and results (default: runs/NAME-probe or runs/NAME-steer)
@@ -54,6 +58,12 @@ pub struct SteerArgs {
 }
 
 impl Args {
+    fn read(&self) -> Result<BatteryConfig, Box<dyn Error>> {
+        let mut config = read_config(&self.config)?;
+        config.optim.precision = self.weights.unwrap_or(config.optim.precision);
+        Ok(config)
+    }
+
     fn dir(&self, config: &BatteryConfig, what: &str) -> PathBuf {
         self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-{what}", config.name)))
     }
@@ -85,7 +95,7 @@ impl Job for Steer<'_> {
 
 /// Runs `probity probe`.
 pub fn run_probe(args: Args) -> Result<i32, Box<dyn Error>> {
-    let config = read_config(&args.config)?;
+    let config = args.read()?;
     args.fetch.ensure(&args.model, args.progress)?;
     let dir = args.dir(&config, "probe");
     let screen = Screen::new(args.progress, args.json);
@@ -123,7 +133,7 @@ pub fn run_probe(args: Args) -> Result<i32, Box<dyn Error>> {
 
 /// Runs `probity steer`.
 pub fn run_steer(args: SteerArgs) -> Result<i32, Box<dyn Error>> {
-    let config = read_config(&args.common.config)?;
+    let config = args.common.read()?;
     args.common.fetch.ensure(&args.common.model, args.common.progress)?;
     let dir = args.common.dir(&config, "steer");
     let screen = Screen::new(args.common.progress, args.common.json);

@@ -30,11 +30,13 @@ pub fn below(op: &'static str, what: &str, index: &[u32], bound: usize) -> Resul
 }
 
 pub fn full<'a, F: Real>(op: &'static str, what: &str, x: &'a CpuTensor<F>) -> Result<&'a [F]> {
-    x.slice().map_or_else(|| refuse(op, format!("{what} is stored as bf16, which is for weights only")), Ok)
+    let stored = x.dtype().name();
+    x.slice().map_or_else(|| refuse(op, format!("{what} is stored as {stored}, which is for weights only")), Ok)
 }
 
 pub fn full_mut<'a, F: Real>(op: &'static str, what: &str, x: &'a mut CpuTensor<F>) -> Result<&'a mut [F]> {
-    x.slice_mut().map_or_else(|| refuse(op, format!("{what} is stored as bf16, which is read-only")), Ok)
+    let stored = x.dtype().name();
+    x.slice_mut().map_or_else(|| refuse(op, format!("{what} is stored as {stored}, which is read-only")), Ok)
 }
 
 pub fn bits_mut<'a, F: Real>(op: &'static str, what: &str, x: &'a mut CpuTensor<F>) -> Result<&'a mut [u16]> {

@@ -8,7 +8,9 @@ use super::real::Real;
 use super::tensor::{CpuIndex, CpuTensor, Values};
 use super::{Cpu, embed, optim, rows, sample};
 use crate::ops::plan::bf16_bits;
-use crate::ops::{AdamW, AttnPlan, AttnShape, Ceiling, HeadOut, Ops, Result, Sampling, ScatterPlan, TensorMeta};
+use crate::ops::{
+    AdamW, AttnPlan, AttnShape, Ceiling, HeadOut, Ops, QuantMatrix, Result, Sampling, ScatterPlan, TensorMeta,
+};
 
 /// Logits are kept for the backward pass up to this many bytes (at 4 bytes each), and made in chunks of rows of this
 /// size otherwise.
@@ -81,6 +83,10 @@ impl<F: Real> Ops for Cpu<F> {
         Ok(CpuTensor::bf16(rows, cols, data.to_vec()))
     }
 
+    fn upload_quant(&self, w: &QuantMatrix) -> Result<Self::T> {
+        Ok(CpuTensor::quantised(w))
+    }
+
     fn upload_index(&self, data: &[u32]) -> Result<Self::I> {
         Ok(CpuIndex(data.to_vec()))
     }
@@ -103,6 +109,7 @@ impl<F: Real> Ops for Cpu<F> {
         Ok(match x.view() {
             Values::F(v) => v.iter().map(|x| x.f32()).collect(),
             Values::Bf16(v) => v.iter().map(|&b| F::of_bf16(b).f32()).collect(),
+            Values::Quant(v) => v.to_vec(),
         })
     }
 
@@ -123,6 +130,7 @@ impl<F: Real> Ops for Cpu<F> {
         Ok(match x.view() {
             Values::F(v) => self.made(x.rows(), x.cols(), |y| y.copy_from_slice(v)),
             Values::Bf16(v) => CpuTensor::bf16(x.rows(), x.cols(), v.to_vec()),
+            Values::Quant(v) => CpuTensor::quantised(&v.to_matrix()),
         })
     }
 

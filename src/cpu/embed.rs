@@ -15,6 +15,13 @@ pub fn embed<F: Real>(y: &mut [F], w: Values<F>, ids: &[u32], cols: usize) {
                     *y = F::of_bf16(b);
                 }
             }
+            Values::Quant(w) => {
+                let mut part = [0.0; 64];
+                for (c, y) in y.chunks_mut(64).enumerate() {
+                    w.expand(at + 64 * c, &mut part[..y.len()]);
+                    y.iter_mut().zip(part).for_each(|(y, v)| *y = F::of_f32(v));
+                }
+            }
         }
     }
 }

@@ -5,7 +5,8 @@ use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::real::Real;
-use crate::ops::{Dtype, IndexMeta, OpError, Result, TensorMeta};
+use crate::ops::quant::Codes;
+use crate::ops::{Dtype, IndexMeta, OpError, Quant, QuantMatrix, Result, TensorMeta};
 
 /// Row-major matrix in memory. The buffer may be longer than `rows * cols`: it is one of the pool's sizes.
 #[derive(Debug)]
@@ -20,13 +21,15 @@ pub struct CpuTensor<F: Real> {
 enum Data<F> {
     F(Vec<F>),
     Bf16(Vec<u16>),
+    Quant(Quant, Vec<u32>),
 }
 
-/// Borrowed elements of a weight in either storage.
+/// Borrowed elements of a weight in any storage.
 #[derive(Clone, Copy, Debug)]
 pub enum Values<'a, F> {
     F(&'a [F]),
     Bf16(&'a [u16]),
+    Quant(Codes<'a>),
 }
 
 impl<F: Real> Values<'_, F> {
@@ -35,7 +38,20 @@ impl<F: Real> Values<'_, F> {
         match self {
             Values::F(v) => v[i],
             Values::Bf16(v) => F::of_bf16(v[i]),
+            Values::Quant(v) => F::of_f32(v.get(i)),
         }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Values::F(v) => v.len(),
+            Values::Bf16(v) => v.len(),
+            Values::Quant(v) => v.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -57,11 +73,16 @@ impl<F: Real> CpuTensor<F> {
         Self { rows, cols, data: Data::Bf16(bits), pool: None }
     }
 
-    /// The elements in the arithmetic type (bf16 expanded).
+    pub(super) fn quantised(w: &QuantMatrix) -> Self {
+        Self { rows: w.rows, cols: w.cols, data: Data::Quant(w.format, w.words.clone()), pool: None }
+    }
+
+    /// The elements in the arithmetic type (bf16 and codes expanded).
     pub fn values(&self) -> Vec<F> {
         match self.view() {
             Values::F(v) => v.to_vec(),
             Values::Bf16(v) => v.iter().map(|&b| F::of_bf16(b)).collect(),
+            Values::Quant(v) => v.to_vec().into_iter().map(F::of_f32).collect(),
         }
     }
 
@@ -70,30 +91,31 @@ impl<F: Real> CpuTensor<F> {
         match &self.data {
             Data::F(v) => Values::F(&v[..n]),
             Data::Bf16(v) => Values::Bf16(&v[..n]),
+            Data::Quant(format, words) => Values::Quant(Codes { format: *format, cols: self.cols, words }),
         }
     }
 
-    /// `None` for bf16.
+    /// `None` for weights that are packed.
     pub(super) fn slice(&self) -> Option<&[F]> {
         match &self.data {
             Data::F(v) => Some(&v[..self.rows * self.cols]),
-            Data::Bf16(_) => None,
+            Data::Bf16(_) | Data::Quant(..) => None,
         }
     }
 
     /// Bit patterns; `None` unless bf16.
     pub(super) fn bits_mut(&mut self) -> Option<&mut [u16]> {
         match &mut self.data {
-            Data::F(_) => None,
+            Data::F(_) | Data::Quant(..) => None,
             Data::Bf16(v) => Some(&mut v[..self.rows * self.cols]),
         }
     }
 
-    /// `None` for bf16.
+    /// `None` for weights that are packed.
     pub(super) fn slice_mut(&mut self) -> Option<&mut [F]> {
         match &mut self.data {
             Data::F(v) => Some(&mut v[..self.rows * self.cols]),
-            Data::Bf16(_) => None,
+            Data::Bf16(_) | Data::Quant(..) => None,
         }
     }
 }
@@ -117,6 +139,7 @@ impl<F: Real> TensorMeta for CpuTensor<F> {
         match self.data {
             Data::F(_) => Dtype::F32,
             Data::Bf16(_) => Dtype::Bf16,
+            Data::Quant(q, _) => Dtype::Quant(q),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The plain path against finite differences, adjoint identities and published vectors.
 
 use super::*;
-use crate::ops::{AttnShape, OpError, Ops, Sampling, Span};
+use crate::ops::{AttnShape, OpError, Ops, Quant, QuantMatrix, Sampling, Span};
 
 type T = CpuTensor<f64>;
 
@@ -348,6 +348,66 @@ fn bf16_weights_equal_their_expansion() {
     }
 }
 
+/// The products with codes are those with what they stand for: to the bit in plain loops, and in the fast ones too, in few rows and many, in
+/// widths of every remainder.
+#[test]
+fn codes_equal_their_expansion() {
+    let (plain, fast, mut rng) = (Cpu::<f64>::new(), Cpu::<f32>::new(), Rng::new(12));
+    for (n, k) in [(5, 36), (7, 33), (130, 300), (64, 1031)] {
+        let mut random = |n: usize| rng.vec(n).iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let values = random(n * k);
+        for q in Quant::ALL {
+            let codes = QuantMatrix::new(q, n, k, &values).unwrap();
+            for m in [1, 3, 8, 70] {
+                let (x, dy) = (random(m * k), random(m * n));
+                let ids = CpuIndex(vec![n as u32 - 1, 0]);
+                // Plain loops read code by code.
+                if n * k * m < 1 << 14 {
+                    both(&plain, &codes, (m, &x, &dy), &ids);
+                }
+                both(&fast, &codes, (m, &x, &dy), &ids);
+            }
+        }
+    }
+    fn both<F: Real>(o: &Cpu<F>, codes: &QuantMatrix, (m, x, dy): (usize, &[f32], &[f32]), ids: &CpuIndex)
+    where
+        Cpu<F>: Ops<T = CpuTensor<F>, I = CpuIndex>,
+    {
+        let (packed, wide) = (o.upload_quant(codes), o.upload(codes.rows, codes.cols, &codes.values()));
+        let (packed, wide) = (packed.unwrap(), wide.unwrap());
+        let (x, dy) = (o.upload(m, codes.cols, x).unwrap(), o.upload(m, codes.rows, dy).unwrap());
+        for (a, b) in [
+            (o.matmul_nt(&x, &packed, None), o.matmul_nt(&x, &wide, None)),
+            (o.matmul_nn(&dy, &packed, None), o.matmul_nn(&dy, &wide, None)),
+            (o.embed(&packed, ids), o.embed(&wide, ids)),
+            (o.copy(&packed), o.copy(&wide)),
+        ] {
+            assert!(
+                a.unwrap().values() == b.unwrap().values(),
+                "{:?} [{m}, {}, {}]",
+                codes.format,
+                codes.rows,
+                codes.cols
+            );
+        }
+        let (mut w, mut moments) =
+            (o.copy(&packed).unwrap(), [(); 2].map(|()| o.zeros(codes.rows, codes.cols).unwrap()));
+        let [m, v] = &mut moments;
+        let hyper = AdamW {
+            lr: 0.1,
+            beta1: 0.9,
+            beta2: 0.9,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            bias_correction1: 0.1,
+            bias_correction2: 0.1,
+            max_norm: 1.0,
+        };
+        let text = o.adamw(&mut w, &wide, m, v, &hyper, &o.zeros(1, 2).unwrap()).err().unwrap().to_string();
+        assert!(text.contains("read-only") && text.contains(codes.format.name()), "{text}");
+    }
+}
+
 /// Mistakes come back as errors that name the operation.
 #[test]
 fn shape_mistakes_are_refused() {
@@ -427,7 +487,7 @@ fn buffers_come_back_and_are_found_again() {
     let x = CpuTensor::pooled(10, 100, pool.take(1000), &pool);
     let at = match x.view() {
         Values::F(v) => v.as_ptr(),
-        Values::Bf16(_) => unreachable!(),
+        Values::Bf16(_) | Values::Quant(_) => unreachable!(),
     };
     drop(x);
     // 1000 and 1010 share a size; contents of a used buffer are not to be relied on.

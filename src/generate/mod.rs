@@ -3,6 +3,8 @@
 //! A draw depends on `(seed, sequence, position)` and the logits alone, and the kernels give a row the same bits in any
 //! batch, so tokens and log-probs do not change with `max_batch`, order or company.
 
+pub mod fidelity;
+pub mod memory;
 pub mod source;
 
 use std::collections::VecDeque;

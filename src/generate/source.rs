@@ -2,16 +2,17 @@
 //! into the program, or a LoRA adapter in PEFT's layout on top of one of these.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use crate::hub::{self, Env, ModelId};
 use crate::model::error::{ModelError, Result};
-use crate::model::params::{Params, specs};
+use crate::model::params::{ParamSpec, Params, specs};
 use crate::model::peft::{AdapterFolder, is_adapter, write_peft_folder};
 use crate::model::qwen2::Qwen2;
 use crate::model::save::{SideFiles, write_hf_folder};
 use crate::model::tensor_file::FileDtype;
 use crate::model::weights::Checkpoint;
-use crate::ops::{Dtype, Ops, TensorMeta};
+use crate::ops::{Dtype, Ops, Quant, TensorMeta};
 use crate::text::{TextError, Tokenizer, TokenizerFiles};
 
 /// Name of the embedded model on the command line and in configurations.
@@ -42,7 +43,68 @@ pub enum Storage {
     F32,
     /// Rounded to nearest where the file is wider.
     Bf16,
+    /// Codes of eight bits ([`Quant::Int8`]), made while loading.
+    Int8,
+    /// Codes of four bits ([`Quant::Int4`]); embedding and head are int8, as log-probabilities are read off them and they are few bytes.
+    Int4,
+    /// Likewise with [`Quant::Nf4`].
+    Nf4,
 }
+
+impl Storage {
+    pub const ALL: [Storage; 6] =
+        [Storage::AsStored, Storage::F32, Storage::Bf16, Storage::Int8, Storage::Int4, Storage::Nf4];
+
+    /// As it is given on the command line and stands in files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Storage::AsStored => "as-stored",
+            Storage::F32 => "f32",
+            Storage::Bf16 => "bf16",
+            Storage::Int8 => Quant::Int8.name(),
+            Storage::Int4 => Quant::Int4.name(),
+            Storage::Nf4 => Quant::Nf4.name(),
+        }
+    }
+
+    /// Format and group sizes in words, for manifests.
+    pub fn words(self) -> String {
+        let groups = |q: Quant| format!("{} in groups of {}", q.name(), q.group());
+        match self {
+            Storage::AsStored | Storage::F32 | Storage::Bf16 => self.name().into(),
+            Storage::Int8 => groups(Quant::Int8),
+            Storage::Int4 => format!("{}, embedding and head {}", groups(Quant::Int4), groups(Quant::Int8)),
+            Storage::Nf4 => format!("{}, embedding and head {}", groups(Quant::Nf4), groups(Quant::Int8)),
+        }
+    }
+
+    /// Storage of one parameter; `bf16`: the file has every matrix in bf16.
+    pub fn dtype(self, s: &ParamSpec, bf16: bool) -> Dtype {
+        let vocabulary = s.name == EMBEDDING || s.name == HEAD;
+        match self {
+            _ if s.vector => Dtype::F32,
+            Storage::AsStored if bf16 => Dtype::Bf16,
+            Storage::AsStored | Storage::F32 => Dtype::F32,
+            Storage::Bf16 => Dtype::Bf16,
+            Storage::Int8 => Dtype::Quant(Quant::Int8),
+            Storage::Int4 | Storage::Nf4 if vocabulary => Dtype::Quant(Quant::Int8),
+            Storage::Int4 => Dtype::Quant(Quant::Int4),
+            Storage::Nf4 => Dtype::Quant(Quant::Nf4),
+        }
+    }
+}
+
+impl FromStr for Storage {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let names = || Self::ALL.map(Self::name).join(", ");
+        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| format!("expected one of {}", names()))
+    }
+}
+
+/// The two tables of the vocabulary.
+const EMBEDDING: &str = "model.embed_tokens.weight";
+const HEAD: &str = "lm_head.weight";
 
 /// An opened model: weights, and the files that travel with them.
 pub struct Source {
@@ -110,18 +172,17 @@ impl Source {
     /// Puts the weights on a device with room for sequences of `positions` tokens.
     pub fn load<O: Ops>(&self, o: &O, positions: usize, storage: Storage) -> Result<Qwen2<O>> {
         let c = &self.checkpoint;
-        let packed = match storage {
-            Storage::AsStored => c.is_bf16(),
-            Storage::F32 => false,
-            Storage::Bf16 => true,
-        };
+        let bf16 = storage == Storage::AsStored && c.is_bf16();
         let params: Params<O::T> = Params::build(&c.config, |s| -> Result<O::T> {
-            // Both readers refuse NaN and infinities.
-            if packed && !s.vector {
-                c.f32(&s.name)?;
-                return Ok(o.upload_bf16(s.rows, s.cols, &c.bf16(&s.name)?)?);
-            }
-            Ok(o.upload(s.rows, s.cols, &c.f32(&s.name)?)?)
+            // All readers refuse NaN and infinities.
+            Ok(match storage.dtype(&s, bf16) {
+                Dtype::F32 => o.upload(s.rows, s.cols, &c.f32(&s.name)?)?,
+                Dtype::Bf16 => {
+                    c.f32(&s.name)?;
+                    o.upload_bf16(s.rows, s.cols, &c.bf16(&s.name)?)?
+                }
+                Dtype::Quant(q) => o.upload_quant(&c.quantised(&s, q)?)?,
+            })
         })?;
         let mut model = Qwen2::new(o, c.config.clone(), params, positions)?;
         model.adapters = self.adapter.as_ref().map(|a| a.load(o, &c.config)).transpose()?;
@@ -224,6 +285,13 @@ impl Source {
         let dtype = match model.params.embed_tokens.dtype() {
             Dtype::F32 => FileDtype::F32,
             Dtype::Bf16 => FileDtype::Bf16,
+            Dtype::Quant(q) => {
+                return Err(ModelError::File {
+                    path: dir.into(),
+                    detail: format!("the model's weights are stored as {}, which no folder holds", q.name()),
+                    hint: "Load it in f32 or bf16 to save it".into(),
+                });
+            }
         };
         save(o, model, dtype, &self.side, dir)
     }
@@ -266,6 +334,69 @@ mod tests {
             assert!(!source.tokenizer().unwrap().encode("3 + 4").unwrap().is_empty());
         }
         assert_eq!(Source::open(EMBEDDED).unwrap().commit, None);
+    }
+
+    /// A sequence's tokens and log-probabilities are the same bits in any batch, and those that the training
+    /// forward computes of it.
+    #[test]
+    fn quantised_models_generate_the_same_in_any_batch() {
+        use crate::cpu::Cpu;
+        use crate::generate::{GenerateConfig, Request, generate};
+        use crate::model::batch::Batch;
+        use crate::model::hooks::HookSet;
+        use crate::ops::Sampling;
+        let o = Cpu::<f32>::new();
+        let source = Source::open(EMBEDDED).unwrap();
+        let tokenizer = source.tokenizer().unwrap();
+        let text = tokenizer.render(&[crate::text::Message::user("What is 3 + 4?")], true).unwrap();
+        let prompt = tokenizer.encode(&text).unwrap();
+        let mut said = Vec::new();
+        for storage in [Storage::AsStored, Storage::Int8, Storage::Int4, Storage::Nf4] {
+            let model = source.load(&o, 64, storage).unwrap();
+            let dtype = |s: &ParamSpec| storage.dtype(s, source.checkpoint.is_bf16());
+            let stored = specs(&model.config).iter().map(dtype).collect::<Vec<_>>();
+            assert_eq!(model.params.iter().map(TensorMeta::dtype).collect::<Vec<_>>(), stored);
+            let of = |sequences: u32, temperature: f32| {
+                let config = GenerateConfig {
+                    sampling: Sampling { temperature, top_k: 0, top_p: 1.0 },
+                    repetition_penalty: 1.0,
+                    max_new_tokens: 8,
+                    stop_ids: tokenizer.eos_ids().to_vec(),
+                    seed: 5,
+                    max_batch: 64,
+                };
+                let request = Request { prompt: prompt.clone(), sequences: (0..sequences).collect() };
+                generate(&o, &model, &[request], &config, &HookSet::default()).unwrap().remove(0)
+            };
+            let (one, three, eight) = (of(1, 0.9), of(3, 0.9), of(8, 0.9));
+            let bits = |c: &crate::generate::Completion| {
+                (c.tokens.clone(), c.logps.iter().map(|p| p.to_bits()).collect::<Vec<_>>())
+            };
+            assert_eq!(bits(&one[0]), bits(&eight[0]), "{storage:?}");
+            assert_eq!(bits(&three[2]), bits(&eight[2]), "{storage:?}");
+            let greedy = &of(1, 0.0)[0];
+            let whole: Vec<u32> = prompt.iter().chain(&greedy.tokens).copied().collect();
+            let batch = Batch::new(&o, &[whole[..whole.len() - 1].to_vec()]).unwrap();
+            let x = model.forward(&o, &batch, &HookSet::default()).unwrap();
+            let h = model.final_norm(&o, &x, None, &HookSet::default()).unwrap();
+            let out = o.head_logp(&h, model.params.head(), &o.upload_index(&whole[1..]).unwrap(), 1.0).unwrap();
+            let logp = o.read(&out.logp).unwrap()[prompt.len() - 1..].to_vec();
+            let bits = |v: &[f32]| v.iter().map(|p| p.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&logp), bits(&greedy.logps), "{storage:?}");
+            said.push(tokenizer.decode(&greedy.tokens, true).unwrap());
+        }
+        // As stored it answers; with codes of eight bits it answers the same.
+        assert_eq!(said[0], said[1], "{said:?}");
+        assert!(!said[2].is_empty() && !said[3].is_empty());
+    }
+
+    #[test]
+    fn storages_have_names_and_words() {
+        for storage in Storage::ALL {
+            assert_eq!(storage.name().parse(), Ok(storage));
+        }
+        assert!("q4".parse::<Storage>().is_err_and(|e| e.contains("int4, nf4")));
+        assert_eq!(Storage::Nf4.words(), "nf4 in groups of 64, embedding and head int8 in groups of 32");
     }
 
     #[test]

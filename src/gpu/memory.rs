@@ -5,7 +5,7 @@ use super::caps::Caps;
 use super::tensor::{GpuIndex, GpuTensor};
 use super::{Gpu, lock};
 use crate::ops::plan::bf16_bits;
-use crate::ops::{Dtype, OpError, Result, TensorMeta};
+use crate::ops::{Dtype, OpError, QuantMatrix, Result, TensorMeta};
 use std::ops::Range;
 use std::sync::mpsc;
 
@@ -18,7 +18,7 @@ const CALLED_BACK: std::time::Duration = std::time::Duration::from_secs(60);
 impl Gpu {
     /// A tensor with any content.
     pub fn alloc(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<GpuTensor> {
-        let block = self.pool.take(dtype.bytes_of(rows * cols), false)?;
+        let block = self.pool.take(dtype.bytes(rows, cols), false)?;
         Ok(GpuTensor { rows, cols, dtype, block })
     }
 
@@ -34,7 +34,7 @@ impl Gpu {
 
     pub fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<GpuTensor> {
         check_len("upload", rows * cols, data.len())?;
-        let block = self.pool.take(Dtype::F32.bytes_of(data.len()), true)?;
+        let block = self.pool.take(Dtype::F32.bytes(rows, cols), true)?;
         self.write_buffer(&block.buffer, bytemuck::cast_slice(data))?;
         Ok(GpuTensor { rows, cols, dtype: Dtype::F32, block })
     }
@@ -42,7 +42,7 @@ impl Gpu {
     /// bf16 bit patterns, kept packed.
     pub fn upload_bf16(&self, rows: usize, cols: usize, data: &[u16]) -> Result<GpuTensor> {
         check_len("upload_bf16", rows * cols, data.len())?;
-        let block = self.pool.take(Dtype::Bf16.bytes_of(data.len()), true)?;
+        let block = self.pool.take(Dtype::Bf16.bytes(rows, cols), true)?;
         let even = data.len() / 2 * 2;
         self.write_buffer(&block.buffer, bytemuck::cast_slice(&data[..even]))?;
         if let Some(&last) = data.get(even) {
@@ -51,9 +51,17 @@ impl Gpu {
         Ok(GpuTensor { rows, cols, dtype: Dtype::Bf16, block })
     }
 
+    /// Codes and scales, row by row.
+    pub fn upload_quant(&self, w: &QuantMatrix) -> Result<GpuTensor> {
+        let dtype = Dtype::Quant(w.format);
+        let block = self.pool.take(dtype.bytes(w.rows, w.cols), true)?;
+        self.write_buffer(&block.buffer, bytemuck::cast_slice(&w.words))?;
+        Ok(GpuTensor { rows: w.rows, cols: w.cols, dtype, block })
+    }
+
     /// Zeros stored in bf16.
     pub fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<GpuTensor> {
-        let bytes = Dtype::Bf16.bytes_of(rows * cols);
+        let bytes = Dtype::Bf16.bytes(rows, cols);
         let block = self.pool.take(bytes, true)?;
         // Slice by slice: the whole in host memory would be a second copy of the moments.
         let zeros = vec![0u8; bytes.min(SLICE) as usize];
@@ -85,6 +93,9 @@ impl Gpu {
                 bits.resize(bits.len().next_multiple_of(2), 0);
                 self.write_buffer(&x.block.buffer, bytemuck::cast_slice(&bits))
             }
+            Dtype::Quant(q) => {
+                Err(OpError::Shape { op: "write", detail: format!("{} weights are read-only", q.name()) })
+            }
         }
     }
 
@@ -107,7 +118,7 @@ impl Gpu {
         Ok(())
     }
 
-    /// Values in f32; bf16 is expanded.
+    /// Values in f32; bf16 and codes are expanded.
     pub fn read(&self, x: &GpuTensor) -> Result<Vec<f32>> {
         let bytes = self.read_buffer(&x.block.buffer, x.bytes())?;
         Ok(match x.dtype {
@@ -115,6 +126,10 @@ impl Gpu {
             Dtype::Bf16 => {
                 let bits: Vec<u16> = bytemuck::pod_collect_to_vec(&bytes);
                 bits[..x.len()].iter().map(|&b| f32::from_bits((b as u32) << 16)).collect()
+            }
+            Dtype::Quant(format) => {
+                let words = bytemuck::pod_collect_to_vec(&bytes);
+                QuantMatrix { rows: x.rows, cols: x.cols, format, words }.values()
             }
         })
     }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use super::lock;
 use super::pool::size_class;
 use crate::ops::{
-    AdamW, AttnPlan, AttnShape, Dtype, HeadOut, IndexMeta, OpError, Ops, Result, Sampling, ScatterPlan, TensorMeta,
+    AdamW, AttnPlan, AttnShape, Dtype, HeadOut, IndexMeta, OpError, Ops, QuantMatrix, Result, Sampling, ScatterPlan,
+    TensorMeta,
 };
 
 /// Bytes held now and at most.
@@ -98,8 +99,9 @@ impl Meter {
         Ok(Claim { bytes, held: self.held.clone() })
     }
 
-    fn tensor(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Shape> {
-        Ok(Shape { rows, cols, dtype, block: self.claim(dtype.bytes_of(rows * cols))? })
+    /// A tensor in any storage.
+    pub fn tensor(&self, rows: usize, cols: usize, dtype: Dtype) -> Result<Shape> {
+        Ok(Shape { rows, cols, dtype, block: self.claim(dtype.bytes(rows, cols))? })
     }
 
     fn f32(&self, rows: usize, cols: usize) -> Result<Shape> {
@@ -141,6 +143,9 @@ impl Ops for Meter {
     }
     fn upload_bf16(&self, rows: usize, cols: usize, _: &[u16]) -> Result<Shape> {
         self.tensor(rows, cols, Dtype::Bf16)
+    }
+    fn upload_quant(&self, w: &QuantMatrix) -> Result<Shape> {
+        self.tensor(w.rows, w.cols, Dtype::Quant(w.format))
     }
     fn upload_index(&self, data: &[u32]) -> Result<Length> {
         self.index(data.len())

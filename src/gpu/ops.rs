@@ -3,7 +3,8 @@
 use super::{Gpu, GpuIndex, GpuTensor};
 use crate::kernels::{attention, copy, embed, head, matmul, norm, optim, reduce, rope, rows, sample, swiglu};
 use crate::ops::{
-    AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, Result, Sampling, ScatterPlan, Spent, apart,
+    AdamW, AttnPlan, AttnShape, Ceiling, DeviceMemory, HeadOut, Ops, QuantMatrix, Result, Sampling, ScatterPlan, Spent,
+    apart,
 };
 
 impl Ops for Gpu {
@@ -37,6 +38,10 @@ impl Ops for Gpu {
 
     fn upload_bf16(&self, rows: usize, cols: usize, data: &[u16]) -> Result<GpuTensor> {
         Gpu::upload_bf16(self, rows, cols, data)
+    }
+
+    fn upload_quant(&self, w: &QuantMatrix) -> Result<GpuTensor> {
+        Gpu::upload_quant(self, w)
     }
 
     fn upload_index(&self, data: &[u32]) -> Result<GpuIndex> {

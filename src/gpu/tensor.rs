@@ -44,25 +44,15 @@ impl IndexMeta for GpuIndex {
     }
 }
 
-impl Dtype {
-    /// Bytes of `n` elements; bf16 comes in pairs.
-    pub fn bytes_of(self, n: usize) -> u64 {
-        match self {
-            Dtype::F32 => n as u64 * 4,
-            Dtype::Bf16 => n.div_ceil(2) as u64 * 4,
-        }
-    }
-}
-
 impl GpuTensor {
     /// Bytes of the elements, without padding.
     pub fn bytes(&self) -> u64 {
-        self.dtype.bytes_of(self.rows * self.cols)
+        self.dtype.bytes(self.rows, self.cols)
     }
 
     /// Bytes of one row.
     pub fn row_bytes(&self) -> u64 {
-        self.dtype.bytes_of(self.cols)
+        self.dtype.bytes(1, self.cols)
     }
 
     /// All elements.

@@ -44,7 +44,7 @@ pub fn fill(gpu: &Gpu, x: &mut GpuTensor, value: f32) -> Result<()> {
     elementwise(gpu, FILL, x, None, value, 0)
 }
 
-/// A new tensor with the elements of `x`, f32 or bf16.
+/// A new tensor with the elements of `x`, as they are stored.
 pub fn copy(gpu: &Gpu, x: &GpuTensor) -> Result<GpuTensor> {
     let out = gpu.alloc(x.rows(), x.cols(), x.dtype())?;
     elementwise(gpu, COPY, &out, Some(x), 0.0, 0)?;
@@ -89,7 +89,7 @@ fn elementwise(
     flops: u64,
 ) -> Result<()> {
     if kernel.name != "copy" && (dst.dtype() != Dtype::F32 || src.is_some_and(|s| s.dtype() != Dtype::F32)) {
-        return Err(OpError::Shape { op: kernel.name, detail: "bf16 tensors are read-only weights".into() });
+        return Err(OpError::Shape { op: kernel.name, detail: "packed tensors are read-only weights".into() });
     }
     for bytes in gpu.byte_windows(dst.bytes(), 1 + u64::from(src.is_some()) + flops) {
         let len = bytes.end - bytes.start;

@@ -15,7 +15,7 @@ pub static KERNELS: &[Kernel] = &[
             name: "embed.vec4",
             parts: &[part!("lib/grid.wgsl"), part!("embed.wgsl")],
             consts: &[("WG", 256)],
-            weights: &[Dtype::F32, Dtype::Bf16],
+            weights: &Dtype::WEIGHTS,
             ..Variant::BASE
         }],
     },
@@ -30,13 +30,14 @@ pub static KERNELS: &[Kernel] = &[
 const EMBED: &Kernel = &KERNELS[0];
 const EMBED_BWD: &Kernel = &KERNELS[1];
 
-/// `y[M,H] = w[ids[i], :]`; `w` is `[V,H]` in f32 or bf16 (H a multiple of 4). Ids beyond the table are by contract absent.
+/// `y[M,H] = w[ids[i], :]`; `w` is `[V,H]` in any storage (H a multiple of 4). Ids beyond the table are by contract absent.
 pub fn embed(gpu: &Gpu, w: &GpuTensor, ids: &GpuIndex) -> Result<GpuTensor> {
     let op = "embed";
     let cols = w.cols();
     if !cols.is_multiple_of(4) {
-        if w.dtype() == Dtype::Bf16 {
-            return refuse(op, format!("a bf16 table needs a width that is a multiple of 4, it is {cols}"));
+        if w.dtype() != Dtype::F32 {
+            let stored = w.dtype().name();
+            return refuse(op, format!("a table in {stored} needs a width that is a multiple of 4, it is {cols}"));
         }
         return rows::gather_rows(gpu, w, ids);
     }

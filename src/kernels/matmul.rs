@@ -114,7 +114,7 @@ pub fn nt_by(
                 params: if coop { &params } else { &params[..6] },
                 groups: grid(variant, rows.len(), cols.len(), 1),
                 flops,
-                bytes: w.dtype().bytes_of(cols.len() * k) + 4 * (rows.len() * (k + cols.len())) as u64,
+                bytes: w.dtype().bytes(cols.len(), k) + 4 * (rows.len() * (k + cols.len())) as u64,
                 ..Dispatch::new(variant)
             })?;
         }
@@ -181,7 +181,7 @@ pub fn nn_by(
                 params: &words([rows.len(), k / 4, depth, n, window.start, last]),
                 groups: grid(variant, rows.len(), k, slices(depth)),
                 flops: 2 * (rows.len() * depth * k) as u64,
-                bytes: w.dtype().bytes_of(depth * k) + 4 * (rows.len() * (k * slices(depth) + depth)) as u64,
+                bytes: w.dtype().bytes(depth, k) + 4 * (rows.len() * (k * slices(depth) + depth)) as u64,
                 ..Dispatch::new(variant)
             })?;
             if let Some(part) = part {
@@ -257,7 +257,7 @@ fn check(op: &'static str, k: usize, f32s: &[Option<&GpuTensor>]) -> Result<()> 
         return Err(shape(op, format!("the row length of the weights, {k}, is not a positive multiple of 4")));
     }
     if f32s.iter().flatten().any(|t| t.dtype() != Dtype::F32) {
-        return Err(shape(op, "only the weights may be bf16".into()));
+        return Err(shape(op, "only the weights may be packed".into()));
     }
     Ok(())
 }

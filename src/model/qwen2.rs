@@ -145,10 +145,13 @@ impl<O: Ops> Qwen2<O> {
     }
 
     /// A tensor for each that a training changes.
-    pub fn like(&self, mut make: impl FnMut(&ParamSpec, &O::T) -> Result<O::T>) -> Result<Trained<O::T>> {
+    pub fn like<E: From<OpError>>(
+        &self,
+        mut make: impl FnMut(&ParamSpec, &O::T) -> std::result::Result<O::T, E>,
+    ) -> std::result::Result<Trained<O::T>, E> {
         let mut own = self.trained();
         let missing = |s: &ParamSpec| OpError::Shape { op: "like", detail: format!("{} is missing", s.name) };
-        let make = |s: ParamSpec| own.next().ok_or_else(|| missing(&s)).and_then(|t| make(&s, t));
+        let make = |s: ParamSpec| make(&s, own.next().ok_or_else(|| missing(&s))?);
         Ok(match &self.adapters {
             Some(a) => Trained::Lora(Adapters::build(&self.config, &a.config, make)?),
             None => Trained::Full(Params::build(&self.config, make)?),

@@ -21,6 +21,7 @@ use super::error::{ModelError, Result};
 /// The limit of the reference implementation.
 const MAX_HEADER: u64 = 100_000_000;
 const NOT_SAFETENSORS: &str = "The file is damaged or no safetensors file: fetch or export it again";
+const DAMAGED: &str = "The weights are damaged or diverged in training: use another file";
 const INCOMPLETE: &str = "The file is incomplete: fetch or copy it again";
 
 /// Element types of a safetensors file, by the format's own names.
@@ -328,9 +329,22 @@ impl TensorView<'_> {
     pub fn to_finite_f32(&self) -> Result<Vec<f32>> {
         let values = self.to_f32()?;
         match first_not_finite(&values) {
-            Some(i) => {
-                Err(self.not_finite(i, values[i], "The weights are damaged or diverged in training: use another file"))
-            }
+            Some(i) => Err(self.not_finite(i, values[i], DAMAGED)),
+            None => Ok(values),
+        }
+    }
+
+    /// Some rows of a matrix, as [`TensorView::to_finite_f32`].
+    pub fn finite_rows(&self, rows: Range<usize>) -> Result<Vec<f32>> {
+        let width: usize = self.shape.iter().skip(1).product();
+        let (from, to) = (rows.start * width, rows.end * width);
+        let bytes = self.bytes.get(from * self.dtype.size()..to * self.dtype.size());
+        let Some(bytes) = bytes else {
+            return Err(self.wrong(format!("shape {:?}", self.shape), format!("at least {} rows", rows.end), ""));
+        };
+        let values = Self { bytes, ..*self }.to_f32()?;
+        match first_not_finite(&values) {
+            Some(i) => Err(self.not_finite(from + i, values[i], DAMAGED)),
             None => Ok(values),
         }
     }
@@ -350,7 +364,7 @@ impl TensorView<'_> {
         match first_not_finite_bf16(&bits) {
             Some(i) => {
                 let value = bf16::from_bits(bits[i]).to_f32();
-                Err(self.not_finite(i, value, "The weights are damaged or diverged in training: use another file"))
+                Err(self.not_finite(i, value, DAMAGED))
             }
             None => Ok(bits),
         }

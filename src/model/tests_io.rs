@@ -14,6 +14,7 @@ use super::params::specs;
 use super::save::{SideFiles, write_hf_folder};
 use super::tensor_file::{FileDtype, TensorFile};
 use super::weights::Checkpoint;
+use crate::ops::Quant;
 
 pub(super) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels-tests/golden").join(name)
@@ -339,6 +340,14 @@ fn wrong_checkpoints_are_refused() {
     fails(c.f32(bias), &["model.safetensors", bias, "NaN at element 7"]);
     fails(c.bf16(bias), &["NaN at element 7"]);
     fails(c.tensor("nonsense").map(|_| ()), &["nonsense"]);
+    // Quantised, in rows of a piece, the element is counted from the start of the tensor.
+    let matrix = "model.layers.0.mlp.down_proj.weight";
+    set_f32(&mut t, matrix, 130, f32::INFINITY);
+    let bad = folder(&json_of("untied"), &bytes_of(&t));
+    let c = Checkpoint::open(bad.path()).unwrap();
+    let spec = specs(&c.config).into_iter().find(|s| s.name == matrix).unwrap();
+    fails(c.quantised(&spec, Quant::Nf4).map(drop), &["model.safetensors", matrix, "inf at element 130"]);
+    fails(c.tensor(matrix).unwrap().finite_rows(0..spec.rows + 1).map(drop), &[matrix, "at least"]);
     set_f32(&mut t, bias, 7, f32::MAX);
     let dir = folder(&json_of("untied"), &bytes_of(&t));
     fails(Checkpoint::open(dir.path()).unwrap().bf16(bias), &["too large for bf16"]);

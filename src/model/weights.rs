@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::config::ModelConfig;
 use super::error::{ModelError, Result};
-use super::params::specs;
+use super::params::{ParamSpec, specs};
 use super::tensor_file::{FileDtype, TensorFile, TensorView, UniqueMap, nearest, regular_file_len};
+use crate::ops::{Quant, QuantMatrix};
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -117,6 +118,12 @@ impl Checkpoint {
     /// bf16 bit patterns of one parameter, rounded to nearest even where the file is wider.
     pub fn bf16(&self, name: &str) -> Result<Vec<u16>> {
         self.tensor(name)?.to_bf16_bits()
+    }
+
+    /// One matrix quantised, some rows at a time: no copy of it in f32 is made.
+    pub fn quantised(&self, s: &ParamSpec, format: Quant) -> Result<QuantMatrix> {
+        let tensor = self.tensor(&s.name)?;
+        QuantMatrix::of_rows(format, s.rows, s.cols, |rows| tensor.finite_rows(rows))
     }
 
     /// Whether every matrix is stored as bf16, so that [`Checkpoint::bf16`] is exact.

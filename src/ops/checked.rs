@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{
-    AdamW, AttnPlan, AttnShape, DeviceMemory, Dtype, HeadOut, IndexMeta, OpError, Ops, Result, Sampling, ScatterPlan,
-    TensorMeta,
+    AdamW, AttnPlan, AttnShape, DeviceMemory, Dtype, HeadOut, IndexMeta, OpError, Ops, QuantMatrix, Result, Sampling,
+    ScatterPlan, TensorMeta,
 };
 
 mod compare;
@@ -75,6 +75,9 @@ impl<A: Ops, B: Ops> Ops for Checked<A, B> {
     }
     fn upload_bf16(&self, rows: usize, cols: usize, data: &[u16]) -> Result<Self::T> {
         Ok((self.a.upload_bf16(rows, cols, data)?, self.b.upload_bf16(rows, cols, data)?))
+    }
+    fn upload_quant(&self, w: &QuantMatrix) -> Result<Self::T> {
+        Ok((self.a.upload_quant(w)?, self.b.upload_quant(w)?))
     }
     fn upload_index(&self, data: &[u32]) -> Result<Self::I> {
         Ok((self.a.upload_index(data)?, self.b.upload_index(data)?))

@@ -9,9 +9,11 @@
 pub mod apart;
 pub mod checked;
 pub mod plan;
+pub mod quant;
 pub mod selftest;
 
 pub use plan::{AttnPlan, AttnShape, Rope, ScatterPlan, Span};
+pub use quant::{Quant, QuantMatrix};
 
 use thiserror::Error;
 
@@ -21,6 +23,31 @@ pub enum Dtype {
     F32,
     /// bfloat16, two to a u32, the even element in the low half: weights, and with [`Ops::adamw_bf16`] moments.
     Bf16,
+    /// Codes and scales of groups of weights along a row: frozen matrices, see [`quant`].
+    Quant(Quant),
+}
+
+impl Dtype {
+    /// Every storage of a weight matrix.
+    pub const WEIGHTS: [Dtype; 5] =
+        [Dtype::F32, Dtype::Bf16, Dtype::Quant(Quant::Int8), Dtype::Quant(Quant::Int4), Dtype::Quant(Quant::Nf4)];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+            Dtype::Quant(q) => q.name(),
+        }
+    }
+
+    /// Bytes of a matrix; bf16 comes in pairs.
+    pub const fn bytes(self, rows: usize, cols: usize) -> u64 {
+        match self {
+            Dtype::F32 => (rows * cols) as u64 * 4,
+            Dtype::Bf16 => (rows * cols).div_ceil(2) as u64 * 4,
+            Dtype::Quant(q) => (rows * q.row_words(cols)) as u64 * 4,
+        }
+    }
 }
 
 /// What goes wrong below the door.
@@ -194,11 +221,13 @@ pub trait Ops: Sync {
     fn upload(&self, rows: usize, cols: usize, data: &[f32]) -> Result<Self::T>;
     /// bf16 bit patterns, kept packed.
     fn upload_bf16(&self, rows: usize, cols: usize, data: &[u16]) -> Result<Self::T>;
+    /// A quantised matrix: to be read by [`Ops::matmul_nt`], [`Ops::matmul_nn`], [`Ops::embed`] and what is made of them, never changed.
+    fn upload_quant(&self, w: &QuantMatrix) -> Result<Self::T>;
     fn upload_index(&self, data: &[u32]) -> Result<Self::I>;
     fn zeros(&self, rows: usize, cols: usize) -> Result<Self::T>;
     /// Zeros stored in bf16.
     fn zeros_bf16(&self, rows: usize, cols: usize) -> Result<Self::T>;
-    /// Values in f32 (bf16 expanded, f64 rounded).
+    /// Values in f32 (bf16 and codes expanded, f64 rounded).
     fn read(&self, x: &Self::T) -> Result<Vec<f32>>;
     fn read_index(&self, x: &Self::I) -> Result<Vec<u32>>;
     /// Ids and values of several steps, read together.

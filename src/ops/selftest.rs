@@ -8,7 +8,7 @@ mod cases;
 
 use serde::Serialize;
 
-use super::{Dtype, Ops, Result};
+use super::{Dtype, Ops, QuantMatrix, Result};
 
 /// Named outputs of a case.
 type Outputs = Vec<(&'static str, Vec<f32>)>;
@@ -120,7 +120,7 @@ pub fn random(seed: u64, n: usize) -> Vec<f32> {
         .collect()
 }
 
-/// A seeded `[rows, cols]` tensor of values that bf16 holds too, so that either storage gives the same result.
+/// A seeded `[rows, cols]` tensor: of values that bf16 holds too, so that f32 and bf16 give the same result, or what codes make of them.
 pub(crate) fn weights<O: Ops>(o: &O, seed: u64, rows: usize, cols: usize, dtype: Dtype) -> Result<O::T> {
     let bits: Vec<u16> = random(seed, rows * cols).iter().map(|v| (v.to_bits() >> 16) as u16).collect();
     match dtype {
@@ -129,6 +129,7 @@ pub(crate) fn weights<O: Ops>(o: &O, seed: u64, rows: usize, cols: usize, dtype:
             let cut: Vec<f32> = bits.iter().map(|&b| f32::from_bits(u32::from(b) << 16)).collect();
             o.upload(rows, cols, &cut)
         }
+        Dtype::Quant(q) => o.upload_quant(&QuantMatrix::new(q, rows, cols, &random(seed, rows * cols))?),
     }
 }
 

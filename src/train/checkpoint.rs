@@ -7,7 +7,7 @@ use half::bf16;
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
-use super::error::{Result, TrainError};
+use super::error::{Result, TrainError, frozen};
 use super::run::{Ended, State, checkpoint_dir};
 use crate::durable;
 use crate::model::ModelError;
@@ -107,8 +107,10 @@ where
     O::T: 'a,
 {
     let params: Vec<&O::T> = params.collect();
-    let spec = |(s, t): (&ParamSpec, &&O::T)| TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: stored(*t) };
-    let layout: Vec<TensorSpec> = names.iter().zip(&params).map(spec).collect();
+    let spec = |(s, t): (&ParamSpec, &&O::T)| -> Result<TensorSpec> {
+        Ok(TensorSpec { name: s.name.clone(), shape: s.shape(), dtype: stored(&s.name, *t)? })
+    };
+    let layout: Vec<TensorSpec> = names.iter().zip(&params).map(spec).collect::<Result<_>>()?;
     let said = |e: ModelError| fail(path, e);
     let mut file = TensorWriter::create(path, &[("format", "pt")], &layout).map_err(said)?;
     for (spec, tensor) in names.iter().zip(params) {
@@ -118,10 +120,11 @@ where
 }
 
 /// A checkpoint keeps the bits of every tensor.
-fn stored(x: &impl TensorMeta) -> FileDtype {
+fn stored(name: &str, x: &impl TensorMeta) -> Result<FileDtype> {
     match x.dtype() {
-        ops::Dtype::F32 => FileDtype::F32,
-        ops::Dtype::Bf16 => FileDtype::Bf16,
+        ops::Dtype::F32 => Ok(FileDtype::F32),
+        ops::Dtype::Bf16 => Ok(FileDtype::Bf16),
+        ops::Dtype::Quant(q) => Err(frozen(name, q)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::durable::FileError;
-use crate::ops::OpError;
+use crate::ops::{OpError, Quant};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -25,6 +25,14 @@ pub enum TrainError {
     /// Someone asked for it; everything up to the step is saved.
     #[error("stopped before step {} of {total}; {}", step + 1, saved(*step, dir))]
     Interrupted { step: u64, total: u64, dir: PathBuf },
+}
+
+/// Weights that no training changes were given to one.
+pub(super) fn frozen(name: &str, format: Quant) -> TrainError {
+    let format = format.name();
+    TrainError::Config(format!(
+        "tensor {name} is stored as {format}: codes cannot take small steps, so these weights are frozen. Train adapters on them ([lora]), or store what is trained with precision = \"bf16\" or \"f32\""
+    ))
 }
 
 fn saved(step: u64, dir: &std::path::Path) -> String {

@@ -5,22 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::accumulate::{Example, MicroBatch, accumulate, score};
 use super::error::Result;
 use super::grpo::GrpoConfig;
-use super::optim::{OptimConfig, Optimizer, Precision};
-use crate::generate::{GenerateConfig, Request, generate};
+use super::optim::{OptimConfig, Optimizer};
+pub use crate::generate::memory::{MAX_BINDING, MAX_BUFFER};
+use crate::generate::memory::{STAGING, decoding};
 use crate::gpu::meter::Meter;
 use crate::model::config::ModelConfig;
-use crate::model::hooks::HookSet;
 use crate::model::lora::LoraConfig;
 use crate::model::params::Params;
 use crate::model::qwen2::Qwen2;
-use crate::ops::{Ops, Sampling};
-
-/// Largest binding and buffer that every desktop driver offers, in bytes: what plans assume.
-pub const MAX_BINDING: u64 = 128 << 20;
-pub const MAX_BUFFER: u64 = (2 << 30) - 1;
-
-/// Host data travels through staging buffers of this size, one each way.
-const STAGING: u64 = 64 << 20;
+use crate::ops::Sampling;
 
 /// What is trained and how.
 #[derive(Clone, Debug)]
@@ -109,10 +102,8 @@ impl MemoryPlan {
 }
 
 fn model(o: &Meter, t: &Training<'_>, positions: usize) -> Result<Qwen2<Meter>> {
-    let params = Params::build(t.model, |s| match t.optim.precision {
-        Precision::Bf16 if !s.vector => o.zeros_bf16(s.rows, s.cols),
-        _ => o.zeros(s.rows, s.cols),
-    })?;
+    let storage = t.optim.precision.storage();
+    let params = Params::build(t.model, |s| o.tensor(s.rows, s.cols, storage.dtype(&s, false)))?;
     Ok(Qwen2::new(o, t.model.clone(), params, positions)?)
 }
 
@@ -150,9 +141,11 @@ pub fn plan(t: &Training<'_>, max_binding: u64, max_buffer: u64) -> Result<Memor
     };
     let prompt = vec![0u32; t.prompt.max(1)];
     let [prompts, group] = t.rollout;
-    let rollout = decoding(&o, t, &state, prompts, group, c.rollout_batch, positions)?;
+    let sampling = Sampling { temperature: c.temperature as f32, top_k: c.top_k, top_p: c.top_p as f32 };
+    let decodes = |sizes, positions| decoding(&o, &state, sampling, sizes, t.prompt, positions);
+    let rollout = decodes([prompts, group, c.rollout_batch], positions)?;
     let checks = match t.evaluate {
-        Some((batch, tokens)) => decoding(&o, t, &state, batch, 1, batch, t.prompt + tokens)?,
+        Some((batch, tokens)) => decodes([batch, 1, batch], t.prompt + tokens)?,
         None => 0,
     };
 
@@ -182,41 +175,4 @@ pub fn plan(t: &Training<'_>, max_binding: u64, max_buffer: u64) -> Result<Memor
         beside_checks,
         staging: STAGING,
     })
-}
-
-/// Bytes that decoding adds: `prompts` with `each` sequences, `batch` at a time, of up to `positions` tokens.
-fn decoding(
-    o: &Meter,
-    t: &Training<'_>,
-    model: &Qwen2<Meter>,
-    prompts: usize,
-    each: usize,
-    batch: usize,
-    positions: usize,
-) -> Result<u64> {
-    let prompt = vec![0u32; t.prompt.max(1)];
-    let requests: Vec<Request> = (0..prompts)
-        .map(|i| Request { prompt: prompt.clone(), sequences: (0..each).map(|g| (i * each + g) as u32).collect() })
-        .collect();
-    let settings = GenerateConfig {
-        sampling: Sampling { temperature: t.grpo.temperature as f32, top_k: t.grpo.top_k, top_p: t.grpo.top_p as f32 },
-        repetition_penalty: 1.0,
-        // The cache is made at once and later tokens are alike: two show the widest moment.
-        max_new_tokens: 2.min(positions - t.prompt.min(positions)).max(1),
-        stop_ids: Vec::new(),
-        seed: 0,
-        max_batch: batch,
-    };
-    let held = o.held().now;
-    o.reset_peak();
-    generate(o, model, &requests, &settings, &HookSet::default())?;
-    let short = o.held().peak - held;
-    // The cache as it will be: with room for whole completions.
-    let width = t.model.num_key_value_heads * t.model.head_dim;
-    let sequences = (prompts * each).min(batch.max(each));
-    let cache = |positions: usize| -> Result<u64> {
-        let one = o.zeros(sequences * positions, width)?;
-        Ok(2 * t.model.num_hidden_layers as u64 * one.held_bytes())
-    };
-    Ok(short + cache(positions)? - cache(t.prompt + settings.max_new_tokens)?)
 }

@@ -1,13 +1,16 @@
 //! AdamW over every parameter, learning-rate schedules, gradient clipping.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
+use super::error::{Result, TrainError, frozen};
 use crate::generate::source::Storage;
 use crate::model::lora::Trained;
 use crate::model::params::ParamSpec;
 use crate::model::qwen2::Qwen2;
 use crate::ops::plan::mix;
-use crate::ops::{AdamW, Dtype, Ops, Result, TensorMeta};
+use crate::ops::{AdamW, Dtype, Ops, TensorMeta};
 
 /// Learning-rate schedule, by transformers' names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,15 +36,38 @@ pub enum Precision {
     /// the expectation is exact ([`Ops::adamw_bf16`]); rounding to nearest would leave most weights as they are at the learning
     /// rates of fine-tuning. Norms and biases stay in f32.
     Bf16,
+    /// About 8.5 bits a weight of the base: under LoRA alone, since codes cannot take small steps ([`Storage::Int8`]).
+    Int8,
+    /// About 4.5 bits a weight, likewise ([`Storage::Int4`]).
+    Int4,
+    /// About 4.3 bits a weight, likewise: QLoRA (Dettmers et al. 2023; [`Storage::Nf4`]).
+    Nf4,
 }
 
 impl Precision {
+    /// Whether these weights are frozen.
+    pub fn quantised(self) -> bool {
+        matches!(self, Precision::Int8 | Precision::Int4 | Precision::Nf4)
+    }
+
     /// How a model is loaded that is to be trained so.
     pub fn storage(self) -> Storage {
         match self {
             Precision::F32 => Storage::F32,
             Precision::Bf16 => Storage::Bf16,
+            Precision::Int8 => Storage::Int8,
+            Precision::Int4 => Storage::Int4,
+            Precision::Nf4 => Storage::Nf4,
         }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let all = [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4, Precision::Nf4];
+        let found = all.into_iter().find(|p| p.storage().name() == text);
+        found.ok_or_else(|| format!("expected {}", all.map(|p| p.storage().name()).join(", ")))
     }
 }
 
@@ -125,11 +151,19 @@ pub struct Update {
 }
 
 impl<T: TensorMeta> Optimizer<T> {
+    /// Fails where what is to be trained is, or was asked to be, in codes.
     pub fn new<O: Ops<T = T>>(o: &O, model: &Qwen2<O>, config: OptimConfig) -> Result<Self> {
+        if config.precision.quantised() && model.adapters.is_none() {
+            return Err(TrainError::Config(format!(
+                "precision = {:?} in [optim]: quantised weights are frozen, so only adapters ([lora]) can be trained on them",
+                config.precision.storage().name()
+            )));
+        }
         let moments = || {
             model.like(|s, weight| match weight.dtype() {
-                Dtype::Bf16 => o.zeros_bf16(s.rows, s.cols),
-                Dtype::F32 => o.zeros(s.rows, s.cols),
+                Dtype::Bf16 => Ok(o.zeros_bf16(s.rows, s.cols)?),
+                Dtype::F32 => Ok(o.zeros(s.rows, s.cols)?),
+                Dtype::Quant(q) => Err(frozen(&s.name, q)),
             })
         };
         Ok(Self { config, m: moments()?, v: moments()?, step: 0, specs: model.trained_specs() })

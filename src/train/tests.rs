@@ -372,6 +372,29 @@ fn grpo_learns_and_a_resumed_run_writes_the_same_bytes() {
     assert!(!part.path().join(".checkpoint-13.tmp").exists());
 }
 
+/// Codes cannot take small steps: whole weights are refused, adapters on them are not.
+#[test]
+fn quantised_weights_are_trained_by_adapters_alone() {
+    use crate::generate::source::{EMBEDDED, Source, Storage};
+    use crate::model::lora::LoraConfig;
+    let (o, source) = (Cpu::<f32>::new(), Source::open(EMBEDDED).unwrap());
+    let base = source.load(&o, 8, Storage::Nf4).unwrap();
+    let text = Optimizer::new(&o, &base, OptimConfig::default()).err().unwrap().to_string();
+    assert!(text.contains("embed_tokens.weight is stored as int8") && text.contains("[lora]"), "{text}");
+    // Also of weights that are not in codes yet: the setting would be ignored.
+    let full = source.load(&o, 8, Storage::F32).unwrap();
+    let asked = OptimConfig { precision: Precision::Int4, ..OptimConfig::default() };
+    let text = Optimizer::new(&o, &full, asked).err().unwrap().to_string();
+    assert!(text.contains("\"int4\"") && text.contains("[lora]"), "{text}");
+    let dir = tempfile::tempdir().unwrap();
+    let text = source.save(&o, &base, &dir.path().join("out")).unwrap_err().to_string();
+    assert!(text.contains("stored as int8") && text.contains("f32 or bf16"), "{text}");
+    let model = base.with_fresh_adapters(&o, &LoraConfig::default(), 3).unwrap();
+    let optimizer = Optimizer::new(&o, &model, OptimConfig::default()).unwrap();
+    assert!(optimizer.m.iter().all(|m| m.dtype() == Dtype::F32));
+    source.save(&o, &model, &dir.path().join("adapter")).unwrap();
+}
+
 #[test]
 fn training_in_bf16_learns_and_resumes_to_the_same_bytes() {
     let o = Cpu::<f32>::new();

@@ -7,6 +7,7 @@ use super::super::record::sha256_hex;
 use super::super::run::{evaluate_one, plan};
 use super::*;
 use crate::domain::Condition;
+use crate::generate::source::Storage;
 
 #[test]
 fn given_checkpoints_are_measured_like_trained_arms_and_never_mixed_with_them() {
@@ -95,10 +96,11 @@ fn rows_outside_a_run_say_what_they_were_made_with() {
     model(&folder, &c);
     let (o, name) = (Cpu::<f32>::new(), folder.to_string_lossy().into_owned());
     let conditions = [Condition::Neutral];
-    let rows = evaluate_one(&o, &c, &name, &conditions, 42, &mut Silent).unwrap();
+    let rows = evaluate_one(&o, &c, (&name, Storage::AsStored), &conditions, 42, &mut Silent).unwrap();
     let file = dir.path().join("rows.jsonl");
     super::super::rows::write(&file, &rows).unwrap();
-    let made = Provenance::new(&o, &c, &name, &conditions, 42).unwrap().write(&file, rows.len()).unwrap();
+    let made =
+        Provenance::new(&o, &c, (&name, Storage::AsStored), &conditions, 42).unwrap().write(&file, rows.len()).unwrap();
     assert!(made.ends_with("rows.jsonl.manifest.json"));
     let p: Provenance = serde_json::from_slice(&read(&made)).unwrap();
     assert_eq!((p.rows, p.seed, p.conditions.as_slice()), (rows.len(), 42, &["neutral".to_string()][..]));

@@ -11,6 +11,7 @@ use crate::gpu::{Gpu, GpuOptions, list_adapters};
 use crate::model::lora::LoraConfig;
 use crate::model::peft::is_adapter;
 use crate::ops::Ops;
+use crate::train::optim::Precision;
 
 #[test]
 fn arms_can_be_adapters_through_every_kind_of_training() {
@@ -107,6 +108,14 @@ fn arms_can_be_adapters_through_every_kind_of_training() {
     let mut bad = c.clone();
     bad.lora = Some(LoraConfig { r: 0, ..LoraConfig::default() });
     assert!(bad.check().unwrap_err().to_string().contains("lora: r = 0"));
+    // Codes are frozen: adapters or nothing.
+    let mut codes = c.clone();
+    codes.optim.precision = Precision::Nf4;
+    codes.lora = None;
+    let text = codes.check().unwrap_err().to_string();
+    assert!(text.contains("\"nf4\"") && text.contains("[lora]"), "{text}");
+    codes.lora = Some(LoraConfig::default());
+    codes.check().unwrap();
 }
 
 #[test]

@@ -60,10 +60,7 @@ unsafe impl Sync for Out {}
 impl Few<'_> {
     /// Computes into `y` where this is the quick way and the machine has the instructions; else false.
     pub fn run(self, y: &mut [f32]) -> bool {
-        let len = match self.w {
-            Values::F(w) => w.len(),
-            Values::Bf16(w) => w.len(),
-        };
+        let len = self.w.len();
         if self.rows == 0 || self.rows > MOST || self.depth == 0 || self.cols * self.depth < LEAST {
             return false;
         }
@@ -148,6 +145,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::{Few, KC, Range, Values};
+    use crate::ops::quant::{Codes, INT4, NF4, Quant, scale_of};
 
     /// Asks for a kibibyte of the next sixteen rows, in the order of memory: sixteen rows read side by side are more streams than a
     /// processor follows by itself.
@@ -159,6 +157,44 @@ mod x86 {
         }
     }
 
+    /// Elements `from ..` of a row of codes; `from` a multiple of the length of every group.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn codes16(w: Codes, row: usize, from: usize, to: &mut [f32]) {
+        let (codes, scales) = w.row(row);
+        let whole = to.len() / 16;
+        let group = w.format.group();
+        // SAFETY: sixteen floats of the tables and of each piece of `to`; two or four words of codes that exist.
+        unsafe {
+            let levels = match w.format {
+                Quant::Int4 => _mm512_loadu_ps(INT4.as_ptr()),
+                _ => _mm512_loadu_ps(NF4.as_ptr()),
+            };
+            let shifts = _mm512_set_epi32(28, 24, 20, 16, 12, 8, 4, 0, 28, 24, 20, 16, 12, 8, 4, 0);
+            for (i, to) in to.chunks_exact_mut(16).enumerate() {
+                let at = from + 16 * i;
+                let scale = _mm512_set1_ps(scale_of(scales, at / group));
+                let level = match w.format {
+                    Quant::Int8 => {
+                        let four = _mm_loadu_si128(codes[at / 4..][..4].as_ptr().cast());
+                        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(four))
+                    }
+                    _ => {
+                        let [a, b] = [codes[at / 8] as i32, codes[at / 8 + 1] as i32];
+                        let words = _mm512_mask_set1_epi32(_mm512_set1_epi32(a), 0xff00, b);
+                        // Of an index only the low four bits count.
+                        _mm512_permutexvar_ps(_mm512_srlv_epi32(words, shifts), levels)
+                    }
+                };
+                _mm512_storeu_ps(to.as_mut_ptr(), _mm512_mul_ps(level, scale));
+            }
+        }
+        let rest = &mut to[16 * whole..];
+        if !rest.is_empty() {
+            w.expand(row * w.cols + from + 16 * whole, rest);
+        }
+    }
+
     /// Sixteen rows of weights at a time.
     ///
     /// # Safety
@@ -166,6 +202,8 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512bw")]
     pub unsafe fn wide<const B: usize, const C: usize>(p: Few, y: *mut f32, first: usize, cols: Range<usize>) {
         let (k, x) = (p.depth, p.x.as_ptr());
+        // Codes of a block of sixteen rows, expanded.
+        let mut block_of = [0.0f32; 16 * KC];
         for n in cols.clone().step_by(16) {
             let count = 16.min(cols.end - n);
             let mut total = [[_mm512_setzero_ps(); B]; C];
@@ -181,9 +219,9 @@ mod x86 {
                                 let (w, x, terms) = (w.as_ptr().add(n * k + l), x.add(l), 16.min(end - l));
                                 if count == 16 && terms == 16 {
                                     ask_for(w.wrapping_add(16 * k + 15 * l).cast());
-                                    square::<B, C, true>(w, x, k, 16, 16, &mut acc);
+                                    square::<B, C, true>((w, k), (x, k), 16, 16, &mut acc);
                                 } else {
-                                    square::<B, C, false>(w, x, k, count, terms, &mut acc);
+                                    square::<B, C, false>((w, k), (x, k), count, terms, &mut acc);
                                 }
                             }
                         }
@@ -195,6 +233,19 @@ mod x86 {
                                     square_bf16::<B, C, true>(w, x, k, 16, 32, &mut acc);
                                 } else {
                                     square_bf16::<B, C, false>(w, x, k, count, terms, &mut acc);
+                                }
+                            }
+                        }
+                        Values::Quant(w) => {
+                            for (i, row) in block_of.chunks_exact_mut(KC).take(count).enumerate() {
+                                codes16(w, n + i, block, &mut row[..end - block]);
+                            }
+                            for l in (block..end).step_by(16) {
+                                let (w, x, terms) = (block_of.as_ptr().add(l - block), x.add(l), 16.min(end - l));
+                                if count == 16 && terms == 16 {
+                                    square::<B, C, true>((w, KC), (x, k), 16, 16, &mut acc);
+                                } else {
+                                    square::<B, C, false>((w, KC), (x, k), count, terms, &mut acc);
                                 }
                             }
                         }
@@ -221,13 +272,12 @@ mod x86 {
     /// `terms` more terms of the sums of `count` rows; at most sixteen of both, exactly so when `WHOLE`.
     ///
     /// # Safety
-    /// `w` has `count` rows of `terms` elements, `k` apart, `x` has `B C`.
+    /// `w` has `count` rows of `terms` elements, as far apart as the number beside it says, `x` has `B C`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     unsafe fn square<const B: usize, const C: usize, const WHOLE: bool>(
-        w: *const f32,
-        x: *const f32,
-        k: usize,
+        (w, step): (*const f32, usize),
+        (x, k): (*const f32, usize),
         count: usize,
         terms: usize,
         sums: &mut [[__m512; B]; C],
@@ -236,8 +286,8 @@ mod x86 {
         unsafe {
             let mask = ((1u32 << terms) - 1) as __mmask16;
             let t = std::array::from_fn(|i| match WHOLE || i < count {
-                true if WHOLE => _mm512_loadu_epi32(w.add(i * k).cast()),
-                true => _mm512_maskz_loadu_epi32(mask, w.add(i * k).cast()),
+                true if WHOLE => _mm512_loadu_epi32(w.add(i * step).cast()),
+                true => _mm512_maskz_loadu_epi32(mask, w.add(i * step).cast()),
                 false => _mm512_setzero_si512(),
             });
             let t = turned16(t);
@@ -307,12 +357,19 @@ mod x86 {
     #[target_feature(enable = "avx2,fma")]
     pub unsafe fn half<const B: usize>(p: Few, y: *mut f32, rows: Range<usize>, cols: Range<usize>) {
         let (k, x) = (p.depth, p.x.as_ptr());
+        // Codes of a block of eight rows, expanded.
+        let mut block_of = [0.0f32; 8 * KC];
         for n in cols.clone().step_by(8) {
             let count = 8.min(cols.end - n);
             let mut total = [_mm256_setzero_ps(); B];
             for block in (0..k).step_by(KC) {
                 let end = k.min(block + KC);
                 let mut acc = [_mm256_setzero_ps(); B];
+                if let Values::Quant(w) = p.w {
+                    for (i, row) in block_of.chunks_exact_mut(KC).take(count).enumerate() {
+                        w.expand((n + i) * k + block, &mut row[..end - block]);
+                    }
+                }
                 for l in (block..end).step_by(8) {
                     let terms = 8.min(end - l);
                     let mut t = [_mm256_setzero_ps(); 8];
@@ -326,12 +383,16 @@ mod x86 {
                                     let half = _mm_loadu_si128(w.as_ptr().add(at).cast());
                                     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(half)))
                                 }
+                                Values::Quant(_) if terms == 8 => {
+                                    _mm256_loadu_ps(block_of.as_ptr().add(i * KC + l - block))
+                                }
                                 w => {
                                     let mut part = [0.0f32; 8];
                                     for (j, part) in part.iter_mut().enumerate().take(terms) {
                                         *part = match w {
                                             Values::F(w) => w[at + j],
                                             Values::Bf16(w) => f32::from_bits(u32::from(w[at + j]) << 16),
+                                            Values::Quant(_) => block_of[i * KC + l - block + j],
                                         };
                                     }
                                     _mm256_loadu_ps(part.as_ptr())
@@ -422,19 +483,22 @@ mod tests {
     use super::*;
     use crate::cpu::fast::gemm::{Product, Side, Store};
     use crate::cpu::uniform;
+    use crate::ops::{Quant, QuantMatrix};
 
-    /// Every number of rows, tails of every kind, both storages, every instruction set: the bits of `gemm.rs`.
+    /// Every number of rows, tails of every kind, every storage, every instruction set: the bits of `gemm.rs`.
     #[test]
     fn few_rows_have_the_bits_of_many() {
         let random = |seed: u32, n: usize| (0..n as u32).map(move |i| uniform([i, seed, 1, 2]) * 2.0 - 1.0);
         for (cols, depth) in [(300, 128), (37, 1031), (16, 2100), (129, 257), (4099, 9)] {
             let w: Vec<f32> = random(1, cols * depth).collect();
             let half: Vec<u16> = w.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+            let packed = Quant::ALL.map(|q| QuantMatrix::new(q, cols, depth, &w).unwrap());
             let b: Vec<f32> = random(2, cols).collect();
             for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 33, 47, 64] {
                 let x: Vec<f32> = random(3, rows * depth).collect();
-                for (w, bias) in [(Values::F(&w), None), (Values::Bf16(&half), Some(&b[..])), (Values::F(&w), Some(&b))]
-                {
+                let quant = |i: usize| (Values::Quant(packed[i].codes()), Some(&b[..]));
+                let plain = [(Values::F(&w), None), (Values::Bf16(&half), Some(&b[..])), (Values::F(&w), Some(&b))];
+                for (w, bias) in plain.into_iter().chain((0..3).map(quant)) {
                     let (mut few, mut many) = (vec![f32::NAN; rows * cols], vec![f32::NAN; rows * cols]);
                     let p = Few { x: &x, w, bias, rows, cols, depth };
                     if !p.run(&mut few) {

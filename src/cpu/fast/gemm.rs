@@ -39,10 +39,7 @@ impl<'a> Side<'a> {
     }
 
     fn covers(&self, count: usize, depth: usize) -> bool {
-        let len = match self.data {
-            Values::F(v) => v.len(),
-            Values::Bf16(v) => v.len(),
-        };
+        let len = self.data.len();
         count == 0 || depth == 0 || (count - 1) * self.outer + (depth - 1) * self.inner < len
     }
 }
@@ -265,24 +262,31 @@ fn pack(
         for l in 0..depth {
             let at = (l0 + l) * right.inner + cols.start;
             let row = &mut panel[l * width..][..count];
-            match right.data {
-                Values::F(v) => row.copy_from_slice(&v[at..at + count]),
-                Values::Bf16(v) => expand(row, &v[at..at + count]),
-            }
+            expand_from(right.data, at, row);
         }
         return;
     }
     match right.data {
         Values::F(v) => transpose(panel, width, &v[cols.start * right.outer + l0..], right.outer, count, depth),
-        Values::Bf16(v) => {
+        data => {
             for (n, j) in cols.step_by(8).enumerate() {
                 let rows = 8.min(count - 8 * n);
                 for r in 0..rows {
-                    expand(&mut scratch[r * KC..][..depth], &v[(j + r) * right.outer + l0..][..depth]);
+                    expand_from(data, (j + r) * right.outer + l0, &mut scratch[r * KC..][..depth]);
                 }
                 transpose(&mut panel[8 * n..], width, scratch, KC, rows, depth);
             }
         }
+    }
+}
+
+/// Elements `at ..` of packed weights, all of one row.
+#[inline(always)]
+fn expand_from(data: Values<f32>, at: usize, to: &mut [f32]) {
+    match data {
+        Values::F(v) => to.copy_from_slice(&v[at..at + to.len()]),
+        Values::Bf16(v) => expand(to, &v[at..at + to.len()]),
+        Values::Quant(v) => v.expand(at, to),
     }
 }
 
@@ -317,14 +321,14 @@ fn pack_left(to: &mut [f32], left: Side, rows: std::ops::Range<usize>, height: u
 }
 
 /// Rows `i..i+count` of a left side that lies along the reduction, over `l0..l0+depth`: a pointer and the stride of
-/// rows. bf16 is expanded into `scratch`.
+/// rows. Packed weights are expanded into `scratch`.
 #[inline(always)]
 fn left_tile(left: Side, i: usize, count: usize, l0: usize, depth: usize, scratch: &mut [f32]) -> (*const f32, usize) {
     match left.data {
         Values::F(v) => (v[i * left.outer + l0..].as_ptr(), left.outer),
-        Values::Bf16(v) => {
+        data => {
             for (r, to) in scratch.chunks_exact_mut(KC).take(count).enumerate() {
-                expand(&mut to[..depth], &v[(i + r) * left.outer + l0..][..depth]);
+                expand_from(data, (i + r) * left.outer + l0, &mut to[..depth]);
             }
             (scratch.as_ptr(), KC)
         }

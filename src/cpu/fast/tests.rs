@@ -6,7 +6,7 @@ use super::Fast;
 use super::vector::{exp, vectorized};
 use crate::cpu::{Cpu, CpuTensor, uniform};
 use crate::ops::checked::Checked;
-use crate::ops::{AdamW, AttnShape, Ops, Result, Sampling, Span, TensorMeta};
+use crate::ops::{AdamW, AttnShape, Ops, Quant, QuantMatrix, Result, Sampling, Span, TensorMeta};
 
 /// Uniform in [-1, 1).
 fn random(seed: u32, n: usize) -> Vec<f32> {
@@ -255,6 +255,7 @@ fn rows_do_not_depend_on_each_other() {
         let packed: Vec<u16> = w.values().iter().map(|x| (x.to_bits() >> 16) as u16).collect();
         let packed = o.upload_bf16(n, k, &packed).unwrap();
         let wide = o.upload(n, k, &packed.values()).unwrap();
+        let codes = Quant::ALL.map(|q| o.upload_quant(&QuantMatrix::new(q, n, k, &w.values()).unwrap()).unwrap());
         let norm_w = o.upload(1, n, &random(5, n)).unwrap();
         let targets: Vec<u32> = (0..most as u32).map(|i| i % n as u32).collect();
         let keys: Vec<u32> = (0..4 * most as u32).collect();
@@ -271,7 +272,9 @@ fn rows_do_not_depend_on_each_other() {
             let (ids, logp) = o.sample(head.logits.as_ref().unwrap(), &s_t, &of_rows(&keys, 4)).unwrap();
             let again = o.head_logp(&x, &w, &ids, 0.9).unwrap();
             assert_eq!(bits(&logp.values()), bits(&again.logp.values()), "sampled and trained log-probabilities");
-            vec![y, from_bf16, s, normed, rstd, gated, head.logp, head.lse, head.entropy, logp]
+            let from_codes = codes.iter().map(|w| o.matmul_nt(&x, w, Some(&b)).unwrap());
+            let rest = [y, from_bf16, s, normed, rstd, gated, head.logp, head.lse, head.entropy, logp];
+            from_codes.chain(rest).collect()
         };
         let all: Vec<Vec<f32>> = outputs(0, most).iter().map(CpuTensor::values).collect();
         for (m, first) in [

@@ -36,7 +36,7 @@ pub fn three_by(
         params: &words([m, ends[2], k / 4, ends[0], ends[1], biases]),
         groups: grid(variant, m, ends[2], 1),
         flops: 2 * (m * ends[2] * k) as u64,
-        bytes: w.dtype().bytes_of(ends[2] * k) + 4 * (m * (k + ends[2])) as u64,
+        bytes: w.dtype().bytes(ends[2], k) + 4 * (m * (k + ends[2])) as u64,
         ..Dispatch::new(variant)
     })?;
     Ok(Some(y))
@@ -70,7 +70,7 @@ pub fn gated_by(
         params: &words([m, cols, k / 4, n]),
         groups: grid(variant, m, cols, 1),
         flops: 4 * (m * n * k) as u64,
-        bytes: w.dtype().bytes_of(2 * n * k) + 4 * (m * (k + n)) as u64,
+        bytes: w.dtype().bytes(2 * n, k) + 4 * (m * (k + n)) as u64,
         ..Dispatch::new(variant)
     })?;
     Ok(Some(y))

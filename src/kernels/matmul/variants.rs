@@ -5,7 +5,7 @@ use crate::kernels::{Kernel, Needs, On, Part, Variant};
 use crate::ops::Dtype;
 use crate::part;
 
-const FORMATS: &[Dtype] = &[Dtype::F32, Dtype::Bf16];
+const FORMATS: &[Dtype] = &Dtype::WEIGHTS;
 const SG: &str =
     "fastest on software adapters: loads are the cost there, so each lane loads other rows and broadcasts them";
 const FEW: &str = "few rows (decoding) on software adapters: no work on rows that are not there";

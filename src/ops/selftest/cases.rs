@@ -52,7 +52,11 @@ cases! {
     adamw_bf16: [[1, 4], [3, 12], [17, 128], [516, 1031]], 8e-3;
 }
 
-const BOTH: [Dtype; 2] = [Dtype::F32, Dtype::Bf16];
+/// Storages of weights besides f32, in the order of the names of their outputs.
+const PACKED: [Dtype; 4] = {
+    let [_, packed @ ..] = Dtype::WEIGHTS;
+    packed
+};
 
 /// The first `N` sizes.
 fn dims<const N: usize>(shape: &[usize]) -> [usize; N] {
@@ -144,25 +148,27 @@ fn scatter_add_rows<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
 fn matmul_nt<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, n, k] = dims(shape);
     let (x, bias) = (given(o, 1, m, k)?, given(o, 2, 1, n)?);
-    let [w, half] = BOTH.map(|d| weights(o, 3, n, k, d));
-    let (w, half) = (w?, half?);
-    Ok(vec![
-        ("y", o.read(&o.matmul_nt(&x, &w, None)?)?),
-        ("y with bias", o.read(&o.matmul_nt(&x, &w, Some(&bias))?)?),
-        ("y bf16", o.read(&o.matmul_nt(&x, &half, Some(&bias))?)?),
-    ])
+    let w = weights(o, 3, n, k, Dtype::F32)?;
+    let mut out =
+        vec![("y", o.read(&o.matmul_nt(&x, &w, None)?)?), ("y with bias", o.read(&o.matmul_nt(&x, &w, Some(&bias))?)?)];
+    for (dtype, name) in PACKED.into_iter().zip(["y bf16", "y int8", "y int4", "y nf4"]) {
+        out.push((name, o.read(&o.matmul_nt(&x, &weights(o, 3, n, k, dtype)?, Some(&bias))?)?));
+    }
+    Ok(out)
 }
 
 fn matmul_nn<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, n, k] = dims(shape);
     let dy = given(o, 1, m, n)?;
-    let [w, half] = BOTH.map(|d| weights(o, 3, n, k, d));
-    let (w, half) = (w?, half?);
-    Ok(vec![
+    let w = weights(o, 3, n, k, Dtype::F32)?;
+    let mut out = vec![
         ("dx", o.read(&o.matmul_nn(&dy, &w, None)?)?),
         ("dx added", o.read(&o.matmul_nn(&dy, &w, Some(given(o, 2, m, k)?))?)?),
-        ("dx bf16", o.read(&o.matmul_nn(&dy, &half, None)?)?),
-    ])
+    ];
+    for (dtype, name) in PACKED.into_iter().zip(["dx bf16", "dx int8", "dx int4", "dx nf4"]) {
+        out.push((name, o.read(&o.matmul_nn(&dy, &weights(o, 3, n, k, dtype)?, None)?)?));
+    }
+    Ok(out)
 }
 
 fn matmul_tn<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
@@ -183,9 +189,11 @@ fn embed<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, vocab, h] = dims(shape);
     let ids = o.upload_index(&ids(m, vocab))?;
     let mut outputs = vec![("y", o.read(&o.embed(&weights(o, 1, vocab, h, Dtype::F32)?, &ids)?)?)];
-    // Rows of a bf16 table are whole vectors on a GPU.
-    if h.is_multiple_of(4) {
-        outputs.push(("y bf16", o.read(&o.embed(&weights(o, 1, vocab, h, Dtype::Bf16)?, &ids)?)?));
+    // Rows of a packed table are whole vectors on a GPU.
+    for (dtype, name) in PACKED.into_iter().zip(["y bf16", "y int8", "y int4", "y nf4"]) {
+        if h.is_multiple_of(4) {
+            outputs.push((name, o.read(&o.embed(&weights(o, 1, vocab, h, dtype)?, &ids)?)?));
+        }
     }
     Ok(outputs)
 }
@@ -240,7 +248,7 @@ fn rope<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     Ok(vec![("x", o.read(&x)?), ("x inverse", o.read(&back)?)])
 }
 
-/// Rows, heads, key/value heads, head width; the input has four times the queries' width, all weights in f32, then in bf16.
+/// Rows, heads, key/value heads, head width; the input has four times the queries' width, all weights in f32, then packed.
 fn qkv_append<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, heads, kv_heads, d] = dims(shape);
     let (wide, narrow) = (heads * d, kv_heads * d);
@@ -249,7 +257,14 @@ fn qkv_append<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let (pos, table, slots) = (o.upload_index(&pos)?, o.rope_table(129, d, 1e6)?, o.upload_index(&slots)?);
     let (x, bias) = (given(o, 1, m, 4 * wide)?, (given(o, 2, 1, wide)?, given(o, 3, 1, narrow)?));
     let mut out = Vec::new();
-    for (dtype, names) in BOTH.into_iter().zip([["q", "keys", "values"], ["q bf16", "keys bf16", "values bf16"]]) {
+    let names = [
+        ["q", "keys", "values"],
+        ["q bf16", "keys bf16", "values bf16"],
+        ["q int8", "keys int8", "values int8"],
+        ["q int4", "keys int4", "values int4"],
+        ["q nf4", "keys nf4", "values nf4"],
+    ];
+    for (dtype, names) in Dtype::WEIGHTS.into_iter().zip(names) {
         let w = |seed, n| weights(o, seed, n, 4 * wide, dtype);
         let (q, k, v) = (w(4, wide)?, w(5, narrow)?, w(6, narrow)?);
         let (mut keys, mut values) = (given(o, 7, 2 * m + 1, narrow)?, given(o, 8, 2 * m + 1, narrow)?);
@@ -264,7 +279,7 @@ fn gated<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, n, k] = dims(shape);
     let x = given(o, 1, m, k)?;
     let mut out = Vec::new();
-    for (dtype, name) in BOTH.into_iter().zip(["y", "y bf16"]) {
+    for (dtype, name) in Dtype::WEIGHTS.into_iter().zip(["y", "y bf16", "y int8", "y int4", "y nf4"]) {
         let y = o.gated(&x, &weights(o, 2, n, k, dtype)?, &weights(o, 3, n, k, dtype)?)?;
         out.push((name, o.read(&y)?));
     }
@@ -353,35 +368,43 @@ fn attention_bwd<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
 fn head_logp<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, vocab, h] = dims(shape);
     let (x, targets) = (given(o, 1, m, h)?, o.upload_index(&ids(m, vocab))?);
-    let [w, half] = BOTH.map(|d| weights(o, 2, vocab, h, d));
-    let (full, half) = (o.head_logp(&x, &w?, &targets, 0.7)?, o.head_logp(&x, &half?, &targets, 0.7)?);
-    Ok(vec![
-        ("logp", o.read(&full.logp)?),
-        ("lse", o.read(&full.lse)?),
-        ("entropy", o.read(&full.entropy)?),
-        ("logp bf16", o.read(&half.logp)?),
-        ("entropy bf16", o.read(&half.entropy)?),
-    ])
+    let full = o.head_logp(&x, &weights(o, 2, vocab, h, Dtype::F32)?, &targets, 0.7)?;
+    let mut out = vec![("logp", o.read(&full.logp)?), ("lse", o.read(&full.lse)?), ("entropy", o.read(&full.entropy)?)];
+    let names = [
+        ["logp bf16", "entropy bf16"],
+        ["logp int8", "entropy int8"],
+        ["logp int4", "entropy int4"],
+        ["logp nf4", "entropy nf4"],
+    ];
+    for (dtype, names) in PACKED.into_iter().zip(names) {
+        let packed = o.head_logp(&x, &weights(o, 2, vocab, h, dtype)?, &targets, 0.7)?;
+        out.extend(names.into_iter().zip([o.read(&packed.logp)?, o.read(&packed.entropy)?]));
+    }
+    Ok(out)
 }
 
 fn head_logp_bwd<O: Ops>(o: &O, shape: &[usize]) -> Result<Outputs> {
     let [m, vocab, h] = dims(shape);
     let (x, targets, dlogp) = (given(o, 1, m, h)?, o.upload_index(&ids(m, vocab))?, given(o, 3, m, 1)?);
-    let [w, half] = BOTH.map(|d| weights(o, 2, vocab, h, d));
-    let (w, half) = (w?, half?);
+    let w = weights(o, 2, vocab, h, Dtype::F32)?;
     let (mut dw, mut dw_again) = (given(o, 4, vocab, h)?, given(o, 4, vocab, h)?);
     let out = o.head_logp(&x, &w, &targets, 0.7)?;
     let dh = o.head_logp_bwd(&dlogp, &x, &w, &targets, 0.7, &out, Some(&mut dw))?;
-    let frozen = o.head_logp_bwd(&dlogp, &x, &half, &targets, 0.7, &out, None)?;
+    let mut frozen = Vec::new();
+    for (dtype, name) in PACKED.into_iter().zip(["dh bf16", "dh int8", "dh int4", "dh nf4"]) {
+        let w = weights(o, 2, vocab, h, dtype)?;
+        let out = o.head_logp(&x, &w, &targets, 0.7)?;
+        frozen.push((name, o.read(&o.head_logp_bwd(&dlogp, &x, &w, &targets, 0.7, &out, None)?)?));
+    }
     let out = HeadOut { logits: None, ..out };
     let dh_again = o.head_logp_bwd(&dlogp, &x, &w, &targets, 0.7, &out, Some(&mut dw_again))?;
-    Ok(vec![
+    frozen.extend([
         ("dh", o.read(&dh)?),
         ("dw", o.read(&dw)?),
-        ("dh bf16", o.read(&frozen)?),
         ("dh, logits again", o.read(&dh_again)?),
         ("dw, logits again", o.read(&dw_again)?),
-    ])
+    ]);
+    Ok(frozen)
 }
 
 /// Settings of [`sample`] and the names of its outputs.

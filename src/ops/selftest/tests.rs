@@ -28,6 +28,7 @@ const NOT_ARITHMETIC: &[&str] = &[
     "each_strand",
     "upload",
     "upload_bf16",
+    "upload_quant",
     "upload_index",
     "zeros",
     "zeros_bf16",
