@@ -413,7 +413,12 @@ impl<O: Ops> Lab<'_, O> {
             let ids = speech.prompt(neutral(&*self.domain), item)?.1;
             prompts.push((item.family.clone(), item.canonical.clone(), ids));
         }
-        let design = test03_probing::Design::new(&prompts, &self.config.probe, self.config.statistics.seed)?;
+        let design = test03_probing::Design::new(
+            &prompts,
+            self.domain.readout(),
+            &self.config.probe,
+            self.config.statistics.seed,
+        )?;
         Ok((probed, design))
     }
 
