@@ -42,6 +42,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         name: format!("{}, held-out {families}", m.words.room),
         ok: room >= margin,
         fatal: true,
+        by_design: false,
         detail: match m.readout {
             Readout::Tokens => format!(
                 "the control arm could lose {:.1} % of its tokens there, at least {:.1} % wanted",

@@ -294,6 +294,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         name: w.probed_varies.into(),
         ok: varies && value.skill.iter().all(|s| s.is_finite()),
         fatal: true,
+        by_design: false,
         detail: match (varies, ctx.measure.readout) {
             (true, Readout::Tokens) => "within families",
             (true, Readout::LogOdds) => "within topics",

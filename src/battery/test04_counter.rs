@@ -34,8 +34,9 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
     for (t, c) in &rl {
         // An arm that cannot be trained, or cannot get longer, would outlast any other.
         let compared = t.arm != Arm::Base;
-        checks.extend(frozen_accuracy(t, &c.points, "the RL attack"));
-        checks.push(alive(t, &c.points, c.event, "the RL attack", compared, &ctx.rules));
+        let what = format!("the RL attack, {}", w.arm(t.arm.name()));
+        checks.extend(frozen_accuracy(t, &c.points, &what));
+        checks.push(alive(t, &c.points, c.event, &what, compared, &ctx.rules));
         let start = c.points.first().map_or(0.0, |p| p.tokens);
         let right = c.points.first().map_or(0, |p| p.right_at_start);
         let (ok, detail) = match readout {
@@ -51,15 +52,17 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
             name: format!("room to break, {}, seed {}", w.arm(t.arm.name()), t.seed),
             ok,
             fatal: compared,
+            by_design: false,
             detail,
         });
     }
-    checks.extend(health::of_checks(of(PHASES[0]).chain(of(PHASES[1]))));
+    checks.extend(health::of_checks(of(PHASES[0]).chain(of(PHASES[1])), &ctx.measure));
     let broken = rl.iter().filter(|(t, c)| t.arm == Arm::Base && c.event.is_some()).count();
     checks.push(super::record::Health {
         name: "the attack breaks base".into(),
         ok: broken > 0,
         fatal: true,
+        by_design: false,
         detail: format!("{broken} of {} attacks on base {}", ctx.seeds.len(), w.breaks),
     });
     let items = rl.first().and_then(|(t, _)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));

@@ -52,10 +52,11 @@ pub fn result(runs: &[Run], ctx: &Context) -> Result<TestResult> {
     let mut checks = ctx.training.clone();
     for run in runs.iter().filter(|r| matches!(r.phase, Phase::Faking(Anchor::None))) {
         let p = points(&run.trajectory, |_| true);
-        checks.extend(frozen_accuracy(&run.trajectory, &p, &run.phase.name()));
-        checks.push(alive(&run.trajectory, &p, None, &run.phase.name(), true, &ctx.rules));
+        let what = format!("{}, {}", run.phase.name(), ctx.measure.arm(run.trajectory.arm.name()));
+        checks.extend(frozen_accuracy(&run.trajectory, &p, &what));
+        checks.push(alive(&run.trajectory, &p, None, &what, true, &ctx.rules));
     }
-    checks.extend(health::of_checks(runs.iter().map(|r| &r.trajectory)));
+    checks.extend(health::of_checks(runs.iter().map(|r| &r.trajectory), &ctx.measure));
     let value = gap(runs, Arm::Value, Anchor::None, |r| r.correct);
     checks.push(health::at_least(
         "items in the faking contrast",

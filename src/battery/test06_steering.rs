@@ -166,6 +166,7 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
             name: format!("doses that keep the accuracy, {}, seed {}", ctx.measure.arm(s.arm.name()), s.seed),
             ok: kept.len() >= 2,
             fatal: true,
+            by_design: false,
             detail: format!(
                 "{} of {} doses keep {:.0} % of the unsteered accuracy",
                 kept.len(),

@@ -69,10 +69,11 @@ pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResul
     let mut checks = ctx.training.clone();
     for (mapping, t) in runs {
         let c = endured(t, *mapping, ctx)?;
-        checks.extend(frozen_accuracy(t, &c.points, &ctx.measure.phase(&phase(*mapping).name())));
-        checks.push(alive(t, &c.points, c.event, &ctx.measure.phase(&phase(*mapping).name()), true, &ctx.rules));
+        let what = format!("{}, {}", ctx.measure.phase(&phase(*mapping).name()), ctx.measure.arm(t.arm.name()));
+        checks.extend(frozen_accuracy(t, &c.points, &what));
+        checks.push(alive(t, &c.points, c.event, &what, true, &ctx.rules));
     }
-    checks.extend(health::of_checks(runs.iter().map(|r| &r.1)));
+    checks.extend(health::of_checks(runs.iter().map(|r| &r.1), &ctx.measure));
     let least = runs.iter().map(|(_, t)| t.checks.len()).min().unwrap_or(0);
     checks.push(health::at_least("checks of a training", least, fewest_checks(ctx.statistics.alpha)));
     let items = runs.first().and_then(|(_, t)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));

@@ -198,6 +198,11 @@ impl Words {
     pub fn arm<'a>(&self, key: &'a str) -> &'a str {
         KEYS.iter().position(|k| *k == key).map_or(key, |i| self.arms[i])
     }
+
+    /// A training on top of an arm, or its reward, as folders and readers of this domain know it: `cue-watched-honest-start`.
+    pub fn phase(&self, name: &str) -> String {
+        name.replace(TOKENS.valued, self.valued)
+    }
 }
 
 /// Text with its first letter in upper case.
@@ -232,7 +237,7 @@ impl Measured {
 
     /// Name of a training on top of an arm, as a reader of this domain knows it.
     pub fn phase(&self, name: &str) -> String {
-        name.replace(TOKENS.valued, self.words.valued)
+        self.words.phase(name)
     }
 
     /// A difference as a reader knows it: a ratio of tokens, or nats.

@@ -196,7 +196,10 @@ fn checks(run: &Run) -> Vec<(String, Health)> {
         let elsewhere = r.rows_of.as_ref().and_then(|id| run.tests.iter().find(|t| &t.id == id));
         if t.rows.is_none() && elsewhere.is_none_or(|t| t.rows.is_none()) {
             let detail = format!("tests/{}/items.jsonl is missing: nobody can recompute this result", t.id);
-            out.push((test_title(t), Health { name: "rows kept".to_string(), ok: false, fatal: false, detail }));
+            out.push((
+                test_title(t),
+                Health { name: "rows kept".to_string(), ok: false, fatal: false, by_design: false, detail },
+            ));
         }
     }
     out.sort_by_key(|(_, h)| (h.ok, !h.fatal));

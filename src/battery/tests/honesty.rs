@@ -47,7 +47,25 @@ fn the_same_battery_runs_on_honesty_and_resumes_to_the_same_bytes() {
         assert_eq!(r.n_items, if [4, 5, 6, 7].contains(&r.number) { 8 } else { 60 }, "test {}", r.number);
         // Nothing of the other domain's vocabulary is left in what a reader sees.
         let text = serde_json::to_string(r).unwrap();
-        for word in ["mean tokens", "log tokens", "shorten", "short against long", "brief", "doubled"] {
+        for word in [
+            "mean tokens",
+            "log tokens",
+            "short",
+            "brief",
+            "doubled",
+            "families",
+            "famil\"",
+            "value arm",
+            "value −",
+            "value,",
+            "\"value\"",
+            "value-sft",
+            "opposite,",
+            "\"opposite\"",
+            "value against",
+            "in value",
+            "value broke",
+        ] {
             assert!(!text.contains(word), "test {} says {word:?}", r.number);
         }
     }
@@ -63,6 +81,15 @@ fn the_same_battery_runs_on_honesty_and_resumes_to_the_same_bytes() {
     // There is no answer to attack: the training says so and goes on.
     let attack = segment("phases/attack-start/value/seed-42/curriculum/segment-2.json");
     assert!(attack.note.is_some_and(|n| n.contains("no two-turn rows")) && attack.snapshots == 3);
+    // Folders, cells, rows and attractor tables speak of honesty too.
+    for path in ["phases/cue-watched-honest-start/value", "attractors/cue-unwatched-honest.json"] {
+        assert!(first.join(path).exists(), "{path}");
+    }
+    let cells = String::from_utf8(read(&first.join("cells.json"))).unwrap();
+    assert!(cells.contains("cue-watched-honest-none control seed 42") && !cells.contains("short"));
+    let cue = rows::read(&first.join("tests/07-cue-training/items.jsonl")).unwrap();
+    assert!(cue.iter().all(|r| r.phase.as_deref().is_some_and(|p| p.ends_with("watched-honest-start"))));
+    assert!(results[0].headline.summary.starts_with("Right at first / flips"), "{}", results[0].headline.summary);
     let page = String::from_utf8(read(&crate::report::write(&first).unwrap())).unwrap();
     assert!(page.len() > 10_000 && page.contains("Flips under three contradictions"));
 
