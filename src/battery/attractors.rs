@@ -99,7 +99,7 @@ impl<O: Ops> Lab<'_, O> {
                     return Err(e);
                 }
                 let rows = mixed_attractors(&by_cue);
-                let shown = shown(&drawn.name, start, items.len(), &rows);
+                let shown = shown(self.domain.words().arm(&drawn.name), start, items.len(), &rows);
                 self.reporter.borrow_mut().table(&shown);
                 if let Some(warning) = self.judge(&drawn.name, &rows, start)? {
                     self.reporter.borrow_mut().say(&warning);
