@@ -99,7 +99,7 @@ impl<O: Ops> Lab<'_, O> {
                     return Err(e);
                 }
                 let rows = mixed_attractors(&by_cue);
-                let shown = shown(self.domain.words().arm(&drawn.name), start, items.len(), &rows);
+                let shown = shown(self.domain.words().arm(&drawn.name), "base", start, items.len(), &rows);
                 self.reporter.borrow_mut().table(&shown);
                 if let Some(warning) = self.judge(&drawn.name, &rows, start)? {
                     self.reporter.borrow_mut().say(&warning);
@@ -184,10 +184,11 @@ impl<O: Ops> Lab<'_, O> {
     }
 }
 
-pub fn shown(name: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
+/// The table as it is printed; `whose` model earns `start` now.
+pub fn shown(name: &str, whose: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
     let columns = ["policy", "reward", "accuracy", "parsed", "tokens", "role"];
     let mut table = Table {
-        title: format!("Attractor table, {name} ({items} training items drawn; the base model earns {start:.3})"),
+        title: format!("Attractor table, {name} ({items} training items drawn; the {whose} model earns {start:.3})"),
         columns: columns.map(String::from).to_vec(),
         rows: Vec::new(),
     };

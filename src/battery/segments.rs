@@ -374,7 +374,7 @@ impl<'a, O: Ops> Segments<'a, '_, O> {
         let reward = dev.reward(kind);
         let label = format!("{}, step {start}", self.label);
         let allowed = self.lab.judge(&label, &table, reward)?;
-        Ok((shown(&label, reward, items.len(), &table), allowed))
+        Ok((shown(&label, "trained", reward, items.len(), &table), allowed))
     }
 
     /// Two-turn rows on the model's own first answers: greedy ones, and where right or wrong ones are scarce, some at T > 0.

@@ -131,20 +131,18 @@ fn capital(name: &str) -> String {
     crate::domain::measure::capital(&domain(name))
 }
 
+/// A column's head for each run: domain and folder, which leads to its report.
+fn head(runs: &[Run], links: &[String]) -> String {
+    let one = |(r, link): (&Run, &String)| {
+        let domain = escape(&capital(&r.manifest.domain));
+        format!("<th scope=\"col\">{domain}<br><a href=\"{}\">{}</a></th>", escape(link), escape(&name(r)))
+    };
+    runs.iter().zip(links).map(one).collect()
+}
+
 /// What each run is: a column each.
 fn of_runs(runs: &[Run], links: &[String]) -> String {
-    let head: String = runs
-        .iter()
-        .zip(links)
-        .map(|(r, link)| {
-            format!(
-                "<th scope=\"col\">{}<br><a href=\"{}\">{}</a></th>",
-                capital(&r.manifest.domain),
-                escape(link),
-                escape(&name(r))
-            )
-        })
-        .collect();
+    let head = head(runs, links);
     type Fact<'a> = (&'a str, &'a dyn Fn(&Run) -> String);
     let list = |all: &[String]| all.join(", ");
     let facts: [Fact<'_>; 7] = [
@@ -194,7 +192,7 @@ fn title(runs: &[Run], number: u32) -> String {
 
 /// Test by test: outcome, effect, p and reason of every run, and its rule.
 fn verdicts(runs: &[Run], links: &[String]) -> String {
-    let head: String = runs.iter().map(|r| format!("<th scope=\"col\">{}</th>", escape(&name(r)))).collect();
+    let head = head(runs, links);
     let mut out = format!(
         "<section id=\"verdicts\"><h2>Verdicts, test by test</h2><div class=\"scroll\" tabindex=\"0\"><table class=\"beside\"><thead><tr>\
          <th scope=\"col\">Test</th>{head}</tr></thead><tbody>"
@@ -237,7 +235,7 @@ fn verdict(run: &Run, number: u32, link: &str, at: usize) -> String {
 
 /// The study's own statistic of every test here, and what it printed.
 fn headlines(runs: &[Run], links: &[String]) -> String {
-    let head: String = runs.iter().map(|r| format!("<th scope=\"col\">{}</th>", escape(&name(r)))).collect();
+    let head = head(runs, links);
     let mut out = format!(
         "<section id=\"headlines\"><h2>As the study reports it</h2><div class=\"scroll\" tabindex=\"0\"><table class=\"beside\"><thead><tr>\
          <th scope=\"col\">Test</th>{head}</tr></thead><tbody>"

@@ -1,14 +1,14 @@
 //! The second domain through the same battery: all eight tests, resumed to the same bytes; rows on the model's own answers; verdicts.
 
-use super::super::config::Arm;
+use super::super::config::{Arm, Attractors};
 use super::super::flips::Flipped;
 use super::super::phase::{Check, Phase as Training, Trajectory};
 use super::super::run::train_one;
 use super::super::segments::Segment;
 use super::super::{rows, test01_generalisation, test02_monitoring, test04_counter, test08_seeds};
 use super::*;
-use crate::domain::honesty::Frame;
 use crate::domain::honesty::curriculum::Phase;
+use crate::domain::honesty::{Design, Frame, HonestyConfig};
 use crate::train::run::Ended;
 
 fn honesty(dir: &Path) -> BatteryConfig {
@@ -158,6 +158,28 @@ fn two_turn_rows_rest_on_the_models_own_answers_across_a_stop() {
     assert!(weights(&made) == weights(&again), "the weights differ");
 }
 
+/// The study's flip8 pays for an echo: a model that knows nothing yet is not trained on it, unless the experiment allows that and says so.
+#[test]
+fn a_design_that_pays_for_an_echo_is_refused_or_allowed_by_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut c = honesty(dir.path());
+    model(&dir.path().join("model"), &c);
+    let h = c.honesty.as_mut().unwrap();
+    *h = HonestyConfig { design: Design::Flip8, curriculum: h.curriculum, ..HonestyConfig::paper() };
+    let o = Cpu::<f32>::new();
+    let e = train_one(&o, &c, &dir.path().join("refused"), Arm::Value, 42, &mut Silent).unwrap_err().to_string();
+    assert!(e.contains("echo") && e.contains("half way"), "{e}");
+    c.attractors = Attractors::Allow;
+    let allowed = dir.path().join("allowed");
+    train_one(&o, &c, &allowed, Arm::Value, 42, &mut Silent).unwrap();
+    let segment: Segment =
+        serde_json::from_slice(&read(&allowed.join("train/value/seed-42/curriculum/segment-0.json"))).unwrap();
+    assert!(segment.note.is_some_and(|n| n.contains("allowed all the same") && n.contains("echo")));
+    assert!(segment.rows.iter().any(|r| r.frame.first() == Some(r.truth)));
+    let manifest = String::from_utf8(read(&allowed.join("manifest.json"))).unwrap();
+    assert!(manifest.contains("attractors = \\\"allow\\\""), "{manifest}");
+}
+
 #[test]
 fn a_training_without_variance_breaks_the_circuit() {
     let dir = tempfile::tempdir().unwrap();
@@ -169,7 +191,7 @@ fn a_training_without_variance_breaks_the_circuit() {
     (c.run.max_steps, c.run.zero_std_limit) = (9, 0.9);
     let results = run(&Cpu::<f32>::new(), &c, &dir.path().join("run"), &mut Silent).unwrap();
     for r in &results {
-        let check = r.health.iter().find(|h| h.name == "training of value, seed 42").unwrap();
+        let check = r.health.iter().find(|h| h.name == "training of honest, seed 42").unwrap();
         assert!(!check.ok && check.fatal && check.detail.contains("dead gradient at step 2"), "{check:?}");
         assert_eq!(r.verdict.outcome, Outcome::NotTested);
     }

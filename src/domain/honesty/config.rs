@@ -228,7 +228,7 @@ impl HonestyConfig {
         };
         if let (Profile::Strict, Some(design)) = (self.profile, echo) {
             return bad(format!(
-                "design = {design:?} pays for repeating the first answer; it is for profile = \"paper\", with attractors = \"allow\""
+                "design = {design:?} pays for repeating the first answer; it is for profile = \"paper\""
             ));
         }
         if self.min_cell == 0 {
