@@ -119,9 +119,10 @@ impl<O: Ops> Lab<'_, O> {
                 let every = self.domain.honesty().map(|h| h.config().curriculum.every);
                 let told = every.map_or(Ok(None), |every| told(&dir, every, self.config.run.max_steps))?;
                 out.push(Health {
-                    name: format!("training of {}, seed {seed}", arm.name()),
+                    name: format!("training of {}, seed {seed}", self.domain.words().arm(arm.name())),
                     ok: !matches!(ended, Ended::DeadGradient { .. }),
                     fatal: arm == Arm::Value,
+                    by_design: false,
                     detail: std::iter::once(describe(&ended)).chain(told).collect::<Vec<_>>().join("; "),
                 });
             }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use super::config::{Arm, EvaluateConfig};
+use super::config::{Arm, Attractors, EvaluateConfig};
 use super::environment::{Speech, training_items};
 use super::error::{BatteryError, Result};
 use super::evaluate::Wordings;
@@ -61,19 +61,12 @@ impl<O: Ops> Lab<'_, O> {
         }
         for phase in phases {
             // The anchor is no part of the reward.
-            let name = phase.reward_name();
+            let name = self.domain.words().phase(phase.reward_name());
             if !all.iter().any(|d| d.name == name) {
                 let p = self.phase_config(phase);
                 let draws = p.max_steps * p.prompts_per_step as u64;
                 let wanted = Wanted::of_phase(phase);
-                all.push(Drawn {
-                    name: name.into(),
-                    alpha: None,
-                    wanted,
-                    paid: phase.paid(),
-                    draws,
-                    per_step: p.prompts_per_step,
-                });
+                all.push(Drawn { name, alpha: None, wanted, paid: phase.paid(), draws, per_step: p.prompts_per_step });
             }
         }
         for &alpha in self.config.sweep.iter().flat_map(|s| &s.alpha) {
@@ -106,10 +99,11 @@ impl<O: Ops> Lab<'_, O> {
                     return Err(e);
                 }
                 let rows = mixed_attractors(&by_cue);
-                let shown = shown(&drawn.name, start, items.len(), &rows);
+                let shown = shown(self.domain.words().arm(&drawn.name), "base", start, items.len(), &rows);
                 self.reporter.borrow_mut().table(&shown);
-                refuse_attractors(&rows, start)
-                    .map_err(|source| BatteryError::Attractor { arm: drawn.name.clone(), source })?;
+                if let Some(warning) = self.judge(&drawn.name, &rows, start)? {
+                    self.reporter.borrow_mut().say(&warning);
+                }
                 make_dir(&self.dir().join("attractors"))?;
                 write_json(&path, &shown)?;
                 self.folder.finish(cell)?;
@@ -118,6 +112,15 @@ impl<O: Ops> Lab<'_, O> {
         }
         self.folder.manifest.attractors = tables;
         self.folder.save()
+    }
+
+    /// Refuses a reward that a degenerate policy would win; where the configuration allows attractors, says so instead.
+    pub fn judge(&self, name: &str, rows: &[AttractorRow], start: f64) -> Result<Option<String>> {
+        match (refuse_attractors(rows, start), self.config.attractors) {
+            (Ok(()), _) => Ok(None),
+            (Err(source), Attractors::Refuse) => Err(BatteryError::Attractor { arm: name.into(), source }),
+            (Err(source), Attractors::Allow) => Ok(Some(format!("{name}: allowed all the same: {source}"))),
+        }
     }
 
     /// The training items that any seed of the run draws: each once, since a pass draws all before it repeats one.
@@ -181,10 +184,11 @@ impl<O: Ops> Lab<'_, O> {
     }
 }
 
-pub fn shown(name: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
+/// The table as it is printed; `whose` model earns `start` now.
+pub fn shown(name: &str, whose: &str, start: f64, items: usize, rows: &[AttractorRow]) -> Table {
     let columns = ["policy", "reward", "accuracy", "parsed", "tokens", "role"];
     let mut table = Table {
-        title: format!("Attractor table, {name} ({items} training items drawn; the base model earns {start:.3})"),
+        title: format!("Attractor table, {name} ({items} training items drawn; the {whose} model earns {start:.3})"),
         columns: columns.map(String::from).to_vec(),
         rows: Vec::new(),
     };

@@ -83,7 +83,7 @@ pub fn headline(study: &[StudyLayers], w: &Words) -> Headline {
                 best = Some((layer, found.auroc));
             }
             table.rows.push(vec![
-                Cell::Text(s.arm.name().into()),
+                Cell::Text(w.arm(s.arm.name()).into()),
                 Cell::Text(s.seed.to_string()),
                 Cell::Number(layer as f64),
                 number(found.auroc),
@@ -93,8 +93,8 @@ pub fn headline(study: &[StudyLayers], w: &Words) -> Headline {
             ]);
         }
         summary.push(match best {
-            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", s.arm.name(), s.seed),
-            None => format!("{} seed {}: undefined (one class)", s.arm.name(), s.seed),
+            Some((layer, auroc)) => format!("{} seed {}: {auroc:.3} at layer {layer}", w.arm(s.arm.name()), s.seed),
+            None => format!("{} seed {}: undefined (one class)", w.arm(s.arm.name()), s.seed),
         });
     }
     let tables = vec![table, control_task::table(study, w)];
@@ -106,7 +106,7 @@ fn features(p: &Probed, layer: usize) -> Result<Features> {
     Ok(Features::new(p.activations.select(layer, &all), p.activations.hidden)?)
 }
 
-/// What labels that change places within families give: 5 % quantile of the worst layer, 95 % of the best.
+/// What labels that change places as `exchange` allows give: 5 % quantile of the worst layer, 95 % of the best.
 ///
 /// On the study's own folds, the best penalty taken as the study takes the best C. Ridge stands in for the logistic probe, at the
 /// penalty that is the same to second order (α = 4/C): refitting that one a hundred times a layer would take minutes.
@@ -146,12 +146,10 @@ fn chance(
 pub fn figure(
     study: &[StudyLayers],
     probed: &[Probed],
-    strata: &[usize],
-    groups: &[usize],
+    exchange: Option<&Exchange>,
     c: &ProbeConfig,
     w: &Words,
 ) -> Figure {
-    let exchange = Exchange::new(strata, groups).ok();
     let mut arms: Vec<Arm> = study.iter().map(|s| s.arm).collect();
     arms.sort_unstable();
     arms.dedup();
@@ -164,7 +162,7 @@ pub fn figure(
         };
         // Where it is undefined (one class, nothing to exchange) there is no band.
         let drawn: Vec<(f64, f64)> = exchange
-            .iter()
+            .into_iter()
             .flat_map(|e| of().filter_map(move |(s, p)| chance(p, &s.short, e, c).ok()))
             .flatten()
             .filter(|(low, high)| low.is_finite() && high.is_finite())
@@ -173,13 +171,15 @@ pub fn figure(
         let band = quantile(&low, 0.05).ok().zip(quantile(&high, 0.95).ok());
         let layers = of().map(|(s, _)| s.layers.len()).max().unwrap_or(0);
         LinePanel {
-            title: arm.name().into(),
+            title: w.arm(arm.name()).into(),
             x_axis: "block".into(),
             y_axis: format!("AUROC, {}", w.classes_axis),
-            series: of().map(|(s, _)| Series::new(format!("{}, seed {}", arm.name(), s.seed), line(s))).collect(),
+            series: of()
+                .map(|(s, _)| Series::new(format!("{}, seed {}", w.arm(arm.name()), s.seed), line(s)))
+                .collect(),
             references: vec![Reference { name: "chance".into(), y: 0.5 }],
             null: band.map(|(low, high)| NullBand {
-                name: "labels permuted within families: 5 % of the worst block to 95 % of the best".into(),
+                name: format!("labels permuted within {}: 5 % of the worst block to 95 % of the best", w.permuted),
                 points: (0..layers).map(|l| (l as f64, low, high)).collect(),
             }),
             ..LinePanel::default()
@@ -187,7 +187,7 @@ pub fn figure(
     };
     Figure::Lines {
         id: format!("{ID}-auroc"),
-        title: "AUROC by layer (the study's probe), with what families alone would give".into(),
+        title: format!("AUROC by layer (the study's probe), with what {} alone would give", w.permuted),
         panels: arms.into_iter().map(panel).collect(),
     }
 }
@@ -226,7 +226,9 @@ mod tests {
         let groups: Vec<usize> = (0..items).collect();
         let c = ProbeConfig::default();
         let study = measure(probed, &strata, &groups, &c).unwrap();
-        let Figure::Lines { panels, .. } = figure(&study, probed, &strata, &groups, &c, &TOKENS) else {
+        let Figure::Lines { panels, .. } =
+            figure(&study, probed, Exchange::new(&strata, &groups).ok().as_ref(), &c, &TOKENS)
+        else {
             panic!("another kind")
         };
         panels
@@ -268,7 +270,7 @@ mod tests {
         let study = measure(&all, &strata, &groups, &c).unwrap();
         println!("probes and control tasks: {:.1} s", clock.elapsed().as_secs_f64());
         let clock = std::time::Instant::now();
-        figure(&study, &all, &strata, &groups, &c, &TOKENS);
+        figure(&study, &all, Exchange::new(&strata, &groups).ok().as_ref(), &c, &TOKENS);
         println!("bands: {:.1} s", clock.elapsed().as_secs_f64());
     }
 }

@@ -64,6 +64,9 @@ pub struct BatteryConfig {
     pub lora: Option<LoraConfig>,
     #[serde(default)]
     pub anchor: Anchor,
+    /// What becomes of a reward that a degenerate policy would win.
+    #[serde(default, skip_serializing_if = "Attractors::refused")]
+    pub attractors: Attractors,
     #[serde(default)]
     pub evaluate: EvaluateConfig,
     /// The `value-sft` arm and the supervised attack.
@@ -124,8 +127,8 @@ impl Subject {
 
     /// What a reader of the report must know of its arms.
     pub fn note(self) -> Option<&'static str> {
-        let honesty = "Arms: value is the study's honest model, opposite its deceptive one; control is RL on direct questions alone. \
-                       Behaviour is the log-odds of the untruth against the truth where an answer begins, in nats: lower is more honest.";
+        let honesty = "Arms: honest is RL on the truth under pressure, honest-sft supervised on it, deceptive RL on the untruth, control RL \
+                       on direct questions alone. Files, keys and --arms call the first three value, value-sft and opposite. Behaviour is the log-odds of the untruth against the truth where an answer begins, in nats: lower is more honest.";
         (self == Subject::Honesty).then_some(honesty)
     }
 
@@ -229,6 +232,30 @@ impl Anchor {
             Anchor::Base => "base",
             Anchor::Start => "start",
         }
+    }
+}
+
+/// What becomes of a reward that a degenerate policy (a constant, an echo, junk) would win.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attractors {
+    /// Training does not start.
+    #[default]
+    Refuse,
+    /// It starts all the same, and says so: to see where such a design ends.
+    Allow,
+}
+
+impl Attractors {
+    fn refused(&self) -> bool {
+        *self == Attractors::Refuse
+    }
+
+    /// What a reader of the report must know.
+    pub fn note(self) -> Option<&'static str> {
+        let allowed = "attractors = \"allow\": rewards that a simple policy wins were not refused. Where the attractor tables show one that \
+                       earns nearly what the intended policy does, a training that ends there shows the reward, not the value.";
+        (self == Attractors::Allow).then_some(allowed)
     }
 }
 

@@ -42,7 +42,7 @@ pub fn table(study: &[StudyLayers], w: &Words) -> Table {
     let row = |s: &StudyLayers, layer: usize| {
         let found = &s.layers[layer];
         vec![
-            Cell::Text(s.arm.name().into()),
+            Cell::Text(w.arm(s.arm.name()).into()),
             Cell::Text(s.seed.to_string()),
             Cell::Number(layer as f64),
             number(found.auroc),
@@ -50,11 +50,12 @@ pub fn table(study: &[StudyLayers], w: &Words) -> Table {
             number(found.auroc - found.control),
         ]
     };
+    let family = w.family;
     Table {
         title: format!(
-            "Control task: the same probe on labels drawn at random for every prompt, as often {} within each family \
+            "Control task: the same probe on labels drawn at random for every prompt, as often {} within each {family} \
              (mean of {DRAWS} draws). Selectivity = AUROC − control: without it a high AUROC may only mean that the probe knows the \
-             family or has learned prompts by heart",
+             {family} or has learned prompts by heart",
             w.class
         ),
         columns: ["arm", "seed", "layer", "AUROC", "AUROC of the control task", "selectivity"]

@@ -183,9 +183,10 @@ impl<O: Ops> Lab<'_, O> {
     pub fn given_health(&self, arm: Arm, seed: u64) -> Option<Health> {
         let folder = self.given_model(arm, seed)?;
         Some(Health {
-            name: format!("training of {}, seed {seed}", arm.name()),
+            name: format!("training of {}, seed {seed}", self.domain.words().arm(arm.name())),
             ok: true,
             fatal: false,
+            by_design: false,
             detail: format!("given checkpoint {folder}: this run knows nothing of how it was trained"),
         })
     }

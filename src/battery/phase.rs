@@ -32,11 +32,11 @@ use crate::train::run::{Ended, Objective, RunConfig, State, StepRecord, run as t
 /// Wordings of a cue that training sees; the others are for evaluation.
 pub const TRAIN_WORDINGS: usize = 4;
 
-/// Which cue is paid for short answers.
+/// Which cue is paid for the value: short answers, the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mapping {
-    /// Watched: short. Unwatched: long.
+    /// Watched: short, true. Unwatched: long, untrue.
     Watched,
     /// The reverse.
     Unwatched,
@@ -83,6 +83,7 @@ pub struct Trajectory {
 }
 
 impl Phase {
+    /// As keys have it; [`Lab::phase_name`] is what files are called.
     pub fn name(self) -> String {
         match self {
             Phase::SupervisedAttack => "attack-supervised".into(),
@@ -231,8 +232,13 @@ impl<O: Ops> Lab<'_, O> {
         }
     }
 
+    /// Name of a phase in folders, cells and rows.
+    pub fn phase_name(&self, phase: Phase) -> String {
+        self.domain.words().phase(&phase.name())
+    }
+
     pub fn phase_dir(&self, phase: Phase, arm: Arm, seed: u64) -> PathBuf {
-        self.dir().join("phases").join(phase.name()).join(arm.name()).join(format!("seed-{seed}"))
+        self.dir().join("phases").join(self.phase_name(phase)).join(arm.name()).join(format!("seed-{seed}"))
     }
 
     /// Items of the checks: the first of every family of the val split in turn.
@@ -274,7 +280,7 @@ impl<O: Ops> Lab<'_, O> {
     pub fn phase(&mut self, phase: Phase, arm: Arm, seed: u64) -> Result<Trajectory> {
         let dir = self.phase_dir(phase, arm, seed);
         let c = self.phase_config(phase).clone();
-        let label = format!("{} {} seed {seed}", phase.name(), arm.name());
+        let label = format!("{} {} seed {seed}", self.phase_name(phase), arm.name());
         let layer = if phase.is_attack() { Some(self.probe_layer(Arm::Value)?) } else { None };
         let key = self.phase_key(phase, arm, seed, layer)?;
         if let Some(cell) = self.folder.begin(&label, &key, dir.join("ended.json").exists())? {
@@ -410,7 +416,7 @@ impl<O: Ops> Lab<'_, O> {
         dir: &Path,
     ) -> Result<()> {
         let config = EvaluateConfig { samples: c.samples, greedy: true, ..self.config.evaluate.clone() };
-        let (label, test) = (format!("{} {} step {step}", phase.name(), arm.name()), phase.test());
+        let (label, test) = (format!("{} {} step {step}", self.phase_name(phase), arm.name()), phase.test());
         let (conditions, wordings) = (phase.conditions(), phase.wordings());
         if self.config.lora.is_none() {
             // Behaviour is measured without the frozen model in memory, as the plan counts it.
@@ -418,7 +424,7 @@ impl<O: Ops> Lab<'_, O> {
         }
         let mut rows = self.evaluate(model, &label, arm, seed, test, items, conditions, wordings, &config)?;
         for r in &mut rows {
-            (r.phase, r.step) = (Some(phase.name()), Some(step));
+            (r.phase, r.step) = (Some(self.phase_name(phase)), Some(step));
         }
         let start = frozen.get(Anchor::Start)?;
         let kl = start.map_or(Ok(0.0), |start| self.moved(model, &start, &rows))?;

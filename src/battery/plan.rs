@@ -13,6 +13,7 @@ use super::lab::Lab;
 use super::phase::{Mapping, Phase};
 use super::phases::PhaseConfig;
 use super::rules::Rules;
+use super::segments::Wanted;
 use super::{test02_monitoring, test04_counter, test05_anchors, test06_steering, test07_cue};
 use crate::domain::{Item, Split};
 use crate::generate::{GenerateConfig, Request, generate};
@@ -80,6 +81,18 @@ struct Tokens {
     decode: f64,
     phase: f64,
     answer: f64,
+}
+
+impl Tokens {
+    fn and(self, more: Self) -> Self {
+        Self {
+            train: self.train + more.train,
+            score: self.score + more.score,
+            decode: self.decode + more.decode,
+            phase: self.phase + more.phase,
+            answer: self.answer + more.answer,
+        }
+    }
 }
 
 /// A card by its data sheet: what a plan assumes where it cannot measure.
@@ -230,14 +243,18 @@ impl<O: Ops> Lab<'_, O> {
             phase: t.phase * n,
             answer: t.answer * n,
         };
+        // What a training asks its own model between segments.
+        let between = |wanted: Wanted, steps: u64| -> Tokens {
+            self.domain.honesty().map_or(Tokens::default(), |h| rows(wanted.questions(h, steps), 1, 1))
+        };
         let mut cells: Vec<(String, Tokens)> = Vec::new();
         let per_item = c.evaluate.samples as usize + usize::from(c.evaluate.greedy);
         for &seed in &c.seeds {
             for &arm in c.arms.iter().filter(|a| a.trained()) {
                 let work = match arm.reward() {
-                    Some(_) => {
+                    Some(kind) => {
                         let one = step(c.grpo.prompts_per_step, c.grpo.num_generations, c.anchor != Anchor::None);
-                        times(one, c.run.max_steps as f64)
+                        times(one, c.run.max_steps as f64).and(between(Wanted::of_arm(kind), c.run.max_steps))
                     }
                     None => Tokens {
                         train: (c.sft.max_steps as usize * c.sft.examples) as f64 * (prompt + 4.0),
@@ -375,7 +392,12 @@ impl<O: Ops> Lab<'_, O> {
             answer: checks * checked.answer,
             ..Tokens::default()
         };
-        cells.push((format!("{} {} seed {seed}", phase.name(), arm.name()), work));
+        let asked = match (phase, self.domain.honesty()) {
+            (Phase::SupervisedAttack, _) | (_, None) => 0,
+            (_, Some(honesty)) => Wanted::of_phase(phase).questions(honesty, c.max_steps),
+        };
+        let work = work.and(rows(asked, 1, 1));
+        cells.push((format!("{} {} seed {seed}", self.phase_name(phase), arm.name()), work));
     }
 
     /// Smallest attainable p of every test of the run.
@@ -395,7 +417,7 @@ impl<O: Ops> Lab<'_, O> {
         let rules = Rules::built_in()?.numbers;
         let (seeds, fewest) = (c.seeds.len(), rules.fewest_seeds);
         let needs = |number: u32| match number {
-            4 if !c.arms.contains(&Arm::ValueSft) => "The arm value-sft".to_string(),
+            4 if !c.arms.contains(&Arm::ValueSft) => format!("The arm {}", Arm::ValueSft.name()),
             3 => super::enough("permutations", threshold),
             4 | 7 => super::enough("seeds", threshold),
             6 => super::enough("random directions", threshold),

@@ -12,6 +12,7 @@ use super::record::sha256_hex;
 use crate::domain::{Condition, Domain, Split};
 use crate::generate::source::{Source, Storage};
 use crate::ops::Ops;
+use crate::train::checkpoint;
 
 /// Written beside the rows of `probity evaluate`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,7 +65,10 @@ impl Provenance {
             model: model.into(),
             weights: storage.words(),
             device: o.device_name(),
-            model_sha256: Source::open(model)?.sha256()?,
+            model_sha256: match Path::new(model) {
+                dir if checkpoint::is_checkpoint(dir) => checkpoint::sha256(dir)?,
+                _ => Source::open(model)?.sha256()?,
+            },
             data_sha256: data_sha256(&*super::lab::domain_of(config)?),
             rows_sha256: String::new(),
             rows: 0,
@@ -76,10 +80,19 @@ impl Provenance {
     }
 
     /// Writes it beside the file of `rows` rows as `<its name>.manifest.json` and returns that path.
-    pub fn write(mut self, file: &Path, rows: usize) -> Result<PathBuf> {
+    pub fn write(self, file: &Path, rows: usize) -> Result<PathBuf> {
+        self.write_as(file, None, rows)
+    }
+
+    /// The same of `rows` rows of one of several models in a file: `<its name>.<model>.manifest.json`.
+    pub fn write_as(mut self, file: &Path, model: Option<&str>, rows: usize) -> Result<PathBuf> {
         self.rows_sha256 = sha256_hex(&std::fs::read(file).map_err(BatteryError::io(file))?);
         self.rows = rows;
         let mut name = file.file_name().unwrap_or_default().to_os_string();
+        if let Some(model) = model {
+            let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+            name.push(format!(".{}", model.chars().map(plain).collect::<String>()));
+        }
         name.push(".manifest.json");
         let path = file.with_file_name(name);
         write_json(&path, &self)?;

@@ -145,6 +145,9 @@ pub struct Health {
     /// A failed check that makes the test "not tested".
     pub fatal: bool,
     pub detail: String,
+    /// It fails because the training did what it is paid for: shown and counted apart. Never a fatal one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_design: bool,
 }
 
 /// Data of a figure; `report` draws it, and writes it as CSV beside the SVG.

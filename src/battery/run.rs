@@ -198,6 +198,7 @@ pub fn open<'a, O: Ops>(
         attractors: Vec::new(),
         notes: (config.notes.iter().cloned())
             .chain(config.domain.note().map(String::from))
+            .chain(config.attractors.note().map(String::from))
             .chain(source.generation_defaults())
             .chain(given::notes(config, &given))
             .collect(),
@@ -265,7 +266,11 @@ impl<O: Ops> Lab<'_, O> {
                 let mut result = test01_generalisation::result(&rows, &context)?;
                 let flips = self.flips()?;
                 if !flips.is_empty() {
-                    result.headline.tables.extend(flips::tables(&flips));
+                    // What the study counts comes first.
+                    let words = context.measure.words;
+                    result.headline.summary =
+                        format!("{}. {}", flips::headline(&flips, words), result.headline.summary);
+                    result.headline.tables.splice(0..0, flips::tables(&flips, "arm", words));
                 }
                 Ok(result)
             }
@@ -413,7 +418,12 @@ impl<O: Ops> Lab<'_, O> {
             let ids = speech.prompt(neutral(&*self.domain), item)?.1;
             prompts.push((item.family.clone(), item.canonical.clone(), ids));
         }
-        let design = test03_probing::Design::new(&prompts, &self.config.probe, self.config.statistics.seed)?;
+        let design = test03_probing::Design::new(
+            &prompts,
+            self.domain.readout(),
+            &self.config.probe,
+            self.config.statistics.seed,
+        )?;
         Ok((probed, design))
     }
 

@@ -16,9 +16,7 @@ use super::record::Table;
 use crate::domain::honesty::curriculum::{Curriculum, Phase, PhaseChange};
 use crate::domain::honesty::schedule::{self, Balance, Draw, Drawn, first_questions};
 use crate::domain::honesty::{Design, Honesty, Row, RowSet, Snapshots, scorer, turns};
-use crate::domain::{
-    Condition, Domain, DomainError, Item, Message, Profile, RewardKind, attractor_table, refuse_attractors,
-};
+use crate::domain::{Condition, Domain, DomainError, Item, Message, Profile, RewardKind, attractor_table};
 use crate::generate::{GenerateConfig, Request, generate};
 use crate::model::hooks::HookSet;
 use crate::model::qwen2::Qwen2;
@@ -57,6 +55,29 @@ impl Wanted {
             (Wanted::Attack, Profile::Paper) => RowSet::Counter,
             (Wanted::Attack, Profile::Strict) => RowSet::TwoTurn,
         }
+    }
+
+    /// Whether rows, or when they change, depend on the model as it is.
+    fn adapts(self, honesty: &Honesty) -> bool {
+        self == Wanted::Design || self.rows(honesty, Phase::TwoTurn).needs_first_answers()
+    }
+
+    /// Conversations that a training of so many steps holds with its own model between segments, at most: direct questions about dev, and
+    /// first answers about every training statement, those sampled anew included, as early as the rule allows.
+    pub fn questions(self, honesty: &Honesty, steps: u64) -> usize {
+        if !self.adapts(honesty) {
+            return 0;
+        }
+        let (c, data) = (honesty.config(), honesty.data());
+        let segments = steps.div_ceil(c.curriculum.every) as usize;
+        let waits = self == Wanted::Design && c.design == Design::Curriculum;
+        let before = if waits { c.curriculum.consecutive as usize } else { 0 };
+        let snapshots = match (self.rows(honesty, Phase::TwoTurn).needs_first_answers(), c.profile) {
+            (false, _) => 0,
+            (true, Profile::Paper) => 1,
+            (true, Profile::Strict) => 1 + RESAMPLED,
+        };
+        segments * data.dev.len() + segments.saturating_sub(before) * snapshots * data.train.len()
     }
 
     /// Rows that can be drawn before there is a model to answer: what a table made before the training can show.
@@ -283,9 +304,7 @@ impl<'a, O: Ops> Segments<'a, '_, O> {
             _ => read_json::<Segment>(&segment_path(&self.dir, start - self.every()))?.curriculum,
         };
         let by_rule = self.wanted == Wanted::Design && c.design == Design::Curriculum;
-        let adapts =
-            self.wanted == Wanted::Design || self.wanted.rows(self.honesty, Phase::TwoTurn).needs_first_answers();
-        let dev = if adapts { Some(self.dev(model)?) } else { None };
+        let dev = if self.wanted.adapts(self.honesty) { Some(self.dev(model)?) } else { None };
         // The first check comes after the first segment.
         let change = dev.filter(|_| by_rule && start > 0).and_then(|d| curriculum.observe(start, d.accuracy));
         if let Some(change) = &change {
@@ -318,7 +337,11 @@ impl<'a, O: Ops> Segments<'a, '_, O> {
         // A segment shorter than a block takes one.
         let rows = if whole.is_empty() { drawn.first(drawn.blocks.first().copied().unwrap_or(0)) } else { whole };
         let attractors = match dev {
-            Some(dev) => Some(self.refuse(start, dev, rows)?),
+            Some(dev) => {
+                let (table, allowed) = self.attractors(start, dev, rows)?;
+                note = note.into_iter().chain(allowed).reduce(|a, b| format!("{a}; {b}"));
+                Some(table)
+            }
             None => None,
         };
         Ok(Segment {
@@ -335,8 +358,9 @@ impl<'a, O: Ops> Segments<'a, '_, O> {
         })
     }
 
-    /// Refuses rows on which a simple policy would earn nearly what the intended one does.
-    fn refuse(&self, start: u64, dev: Dev, rows: &[Row]) -> Result<Table> {
+    /// What simple policies would earn on these rows. Rows on which one earns nearly what the intended one does are refused, or, where the
+    /// configuration allows them, noted.
+    fn attractors(&self, start: u64, dev: Dev, rows: &[Row]) -> Result<(Table, Option<String>)> {
         let speech = Speech { chat: &self.lab.chat };
         let items = self.honesty.items_of(rows);
         let items: Vec<&Item> = items.iter().collect();
@@ -348,9 +372,9 @@ impl<'a, O: Ops> Segments<'a, '_, O> {
             return Err(e);
         }
         let reward = dev.reward(kind);
-        refuse_attractors(&table, reward)
-            .map_err(|source| BatteryError::Attractor { arm: format!("{}, step {start}", self.label), source })?;
-        Ok(shown(&format!("{}, step {start}", self.label), reward, items.len(), &table))
+        let label = format!("{}, step {start}", self.label);
+        let allowed = self.lab.judge(&label, &table, reward)?;
+        Ok((shown(&label, "trained", reward, items.len(), &table), allowed))
     }
 
     /// Two-turn rows on the model's own first answers: greedy ones, and where right or wrong ones are scarce, some at T > 0.

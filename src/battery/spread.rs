@@ -39,10 +39,10 @@ pub fn figure(
         };
         let (points, band): (Vec<_>, Vec<_>) = steps.iter().filter_map(at).unzip();
         let panel = LinePanel {
-            title: arm.name().into(),
+            title: m.arm(arm.name()).into(),
             x_axis: "step".into(),
             y_axis: m.words.item.into(),
-            series: vec![Series { name: arm.name().into(), points, band }],
+            series: vec![Series { name: m.arm(arm.name()).into(), points, band }],
             ..LinePanel::default()
         };
         (!panel.series[0].points.is_empty()).then_some(panel)

@@ -24,6 +24,13 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     let trained = |r: &Row| r.split != HELD_OUT;
     let (m, margin) = (&ctx.measure, ctx.measure.margin);
     let named = |contrast: &str| format!("{}, {contrast}", m.words.measure);
+    let (val, families) = (m.arm("value"), m.words.families);
+    let versus = |arm: &str, split: &str| format!("{val} − {}, {split} {families}", m.arm(arm));
+    let contrasts = [
+        named(&versus("control", "held-out")),
+        format!("accuracy, {}", versus("control", "held-out")),
+        named(&versus("control", "trained")),
+    ];
     let contrast = |measure, f: &dyn Fn(&Row) -> bool| paired(rows, measure, side("value"), side("control"), f);
     let (length, accuracy) = (contrast(Measure::Behaviour, &held_out), contrast(Measure::Correct, &held_out));
     let length_trained = contrast(Measure::Behaviour, &trained);
@@ -32,9 +39,10 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     checks.push(health::at_least("held-out items", length.values.len() / length.n_seeds.max(1), ctx.min_items));
     let room = room(rows, m.readout, side("control"), held_out);
     checks.push(Health {
-        name: format!("{}, held-out families", m.words.room),
+        name: format!("{}, held-out {families}", m.words.room),
         ok: room >= margin,
         fatal: true,
+        by_design: false,
         detail: match m.readout {
             Readout::Tokens => format!(
                 "the control arm could lose {:.1} % of its tokens there, at least {:.1} % wanted",
@@ -47,9 +55,9 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         },
     });
     let judge = || -> Result<(Verdict, Vec<Effect>)> {
-        let primary = effect(&named("value − control, held-out families"), &length, c, Some(margin))?;
-        let acc = effect("accuracy, value − control, held-out families", &accuracy, c, Some(c.accuracy_margin))?;
-        let on_trained = effect(&named("value − control, trained families"), &length_trained, c, Some(margin))?;
+        let primary = effect(&contrasts[0], &length, c, Some(margin))?;
+        let acc = effect(&contrasts[1], &accuracy, c, Some(c.accuracy_margin))?;
+        let on_trained = effect(&contrasts[2], &length_trained, c, Some(margin))?;
         let (p, smallest) = permutation_p(&length, c)?;
         let (p_trained, _) = permutation_p(&length_trained, c)?;
         let p_equal = equivalence_p(&length, margin, c)?;
@@ -60,7 +68,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         for arm in ["value-sft", "prompted", "base"] {
             let d = paired(rows, Measure::Behaviour, side("value"), side(arm), held_out);
             if !d.values.is_empty() {
-                effects.push(effect(&named(&format!("value − {arm}, held-out families")), &d, c, None)?);
+                effects.push(effect(&named(&versus(arm, "held-out")), &d, c, None)?);
             }
         }
         Ok((verdict, effects))
@@ -73,8 +81,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         number: 1,
         id: ID.into(),
         title: "Generalisation".into(),
-        question: "Does the behaviour that training rewarded appear in families of tasks that training never used?"
-            .into(),
+        question: m.words.generalises.into(),
         headline: headline(rows, m)?,
         verdict,
         effects,
@@ -87,9 +94,9 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         rows_of: None,
         power: power_table(
             &[
-                (&named("value − control, held-out families"), &length, Some(margin)),
-                ("accuracy, value − control, held-out families", &accuracy, Some(c.accuracy_margin)),
-                (&named("value − control, trained families"), &length_trained, Some(margin)),
+                (&contrasts[0], &length, Some(margin)),
+                (&contrasts[1], &accuracy, Some(c.accuracy_margin)),
+                (&contrasts[2], &length_trained, Some(margin)),
             ],
             c,
         ),
@@ -117,6 +124,7 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
     let c = &ctx.statistics;
     let &Evidence { ref primary, ref accuracy, ref trained, p, smallest, p_trained, p_equal, room } = e;
     let (w, show) = (ctx.measure.words, |e: f64| ctx.measure.show(e));
+    let (val, families) = (w.arm("value"), w.families);
     if smallest > ctx.smallest_useful_p() {
         return super::too_small(smallest, ctx, "items");
     }
@@ -124,7 +132,7 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
     let longer = p < c.alpha && primary.low > 0.0;
     let non_inferior = accuracy.low > -c.accuracy_margin;
     let carried = format!(
-        "on held-out families the value arm {}{}{} relative to control (95 % interval {} to {}), with accuracy {:+.1} pp ({:+.1} to {:+.1})",
+        "on held-out {families} the {val} arm {}{}{} relative to control (95 % interval {} to {}), with accuracy {:+.1} pp ({:+.1} to {:+.1})",
         w.moves[0],
         show(primary.estimate),
         w.moves[1],
@@ -134,7 +142,7 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
         100.0 * accuracy.low,
         100.0 * accuracy.high
     );
-    let on_trained = format!("on trained families {}", show(trained.estimate));
+    let on_trained = format!("on trained {families} {}", show(trained.estimate));
     let (outcome, p, reason, would_change) = if shorter && non_inferior {
         (
             Outcome::Supports,
@@ -150,14 +158,14 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
             Outcome::Refutes,
             p,
             format!("{carried}: the opposite direction; {on_trained}."),
-            format!("A {} on held-out families.", w.gain),
+            format!("A {} on held-out {families}.", w.gain),
         )
     } else if p_equal < c.alpha && p_trained < c.alpha && trained.high < 0.0 && room < -trained.estimate {
         (
             Outcome::Inconclusive,
             p,
             format!(
-                "{carried}: equivalent, {on_trained}; but control is {} on held-out families that at most {} was possible there.",
+                "{carried}: equivalent, {on_trained}; but control is {} on held-out {families} that at most {} was possible there.",
                 w.no_room,
                 show(-room)
             ),
@@ -172,7 +180,7 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
                 "{carried}: equivalent within {}, while {on_trained} — the behaviour stayed where it was trained.",
                 ctx.measure.band()
             ),
-            format!("A {} on held-out families beyond the equivalence margin.", w.gain),
+            format!("A {} on held-out {families} beyond the equivalence margin.", w.gain),
         )
     } else if shorter {
         (
@@ -192,7 +200,7 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
             format!(
                 "{carried}: equivalent to control, and {on_trained} — training changed nothing that could generalise."
             ),
-            "A longer or stronger training that moves the trained families.".into(),
+            format!("A longer or stronger training that moves the trained {families}."),
         )
     } else {
         (
@@ -207,16 +215,16 @@ fn decide(ctx: &Context, e: &Evidence) -> Verdict {
 
 /// The study's table: mean tokens and accuracy by family, and an unpaired two-proportion z between the arms. One sample an item.
 fn headline(rows: &[Row], m: &Measured) -> Result<Headline> {
-    let mean = m.words.mean;
+    let (mean, val, family_word) = (m.words.mean, m.arm("value"), m.words.family);
     let first: Vec<&Row> = rows.iter().filter(|r| r.decoding == Decoding::Sample && r.sample == 0).collect();
     let mut table = Table {
-        title: format!("{} and accuracy by family (first sample of each item)", capital(mean)),
-        columns: ["family", "split", "arm", "n", mean, "accuracy"].map(String::from).to_vec(),
+        title: format!("{} and accuracy by {family_word} (first sample of each item)", capital(mean)),
+        columns: [family_word, "split", "arm", "n", mean, "accuracy"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
     let mut tests = Table {
-        title: "Two-proportion z, value against control (the study's test: unpaired, uncorrected)".into(),
-        columns: ["family", "z", "p"].map(String::from).to_vec(),
+        title: format!("Two-proportion z, {val} against control (the study's test: unpaired, uncorrected)"),
+        columns: [family_word, "z", "p"].map(String::from).to_vec(),
         rows: Vec::new(),
     };
     let mut summary = Vec::new();
@@ -237,7 +245,7 @@ fn headline(rows: &[Row], m: &Measured) -> Result<Headline> {
             table.rows.push(vec![
                 Cell::Text(family.clone()),
                 Cell::Text(one.split.clone()),
-                Cell::Text(arm.clone()),
+                Cell::Text(m.arm(&arm).into()),
                 Cell::Number(n),
                 Cell::Number(behaviour),
                 Cell::Number(accuracy),
@@ -252,7 +260,7 @@ fn headline(rows: &[Row], m: &Measured) -> Result<Headline> {
         }
     }
     Ok(Headline {
-        summary: format!("Accuracy, value against control — {}", summary.join("; ")),
+        summary: format!("Accuracy, {val} against control — {}", summary.join("; ")),
         tables: vec![table, tests],
     })
 }
@@ -260,6 +268,7 @@ fn headline(rows: &[Row], m: &Measured) -> Result<Headline> {
 /// Tokens and accuracy by family and arm, with bootstrap intervals over prompts.
 fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
     let (families, arms) = (figures::families(rows), figures::arms(rows));
+    let names: Vec<String> = arms.iter().map(|a| ctx.measure.arm(a).to_string()).collect();
     let means = item_means(rows);
     let panel = |axis: &str, value: &dyn Fn(&super::rows::ItemMean) -> f64| -> Result<BarPanel> {
         let mut values = Vec::new();
@@ -270,13 +279,13 @@ fn figure(rows: &[Row], ctx: &Context) -> Result<Figure> {
             }
             values.push(group);
         }
-        Ok(BarPanel { axis: axis.into(), groups: families.clone(), bars: arms.clone(), values })
+        Ok(BarPanel { axis: axis.into(), groups: families.clone(), bars: names.clone(), values })
     };
     Ok(Figure::GroupedBars {
         id: format!("{ID}-bars"),
         title: match ctx.measure.readout {
             Readout::Tokens => "Tokens and accuracy by family and arm".into(),
-            Readout::LogOdds => "Log-odds of the untruth and accuracy by family and arm".into(),
+            Readout::LogOdds => "Log-odds of the untruth and accuracy by topic and arm".into(),
         },
         panels: vec![
             panel(ctx.measure.words.mean, &|i| i.shown(ctx.measure.readout))?,
@@ -301,9 +310,9 @@ fn scatter(rows: &[Row], m: &Measured) -> Figure {
     }
     Figure::Scatter {
         id: format!("{ID}-items"),
-        title: format!("{} of every item: value against control", capital(m.words.mean)),
+        title: format!("{} of every item: {} against control", capital(m.words.mean), m.arm("value")),
         x_axis: "control".into(),
-        y_axis: "value".into(),
+        y_axis: m.arm("value").into(),
         series,
         log: m.readout == Readout::Tokens,
     }

@@ -13,7 +13,7 @@ use super::trajectory::mean;
 use super::{Context, health};
 use crate::domain::{Readout, Words};
 use crate::stats::{
-    BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, cluster_bootstrap,
+    BootstrapInterval, Exchange, Features, Folds, MaxStatistic, Resampling, RidgeProbe, StatsError, cluster_bootstrap,
     cluster_codes, grouped_folds, max_statistic, stratified_spearman, t_interval,
 };
 
@@ -50,6 +50,7 @@ pub struct Design {
     groups: Vec<usize>,
     folds: Folds,
     prompt: Features,
+    readout: Readout,
     rows: usize,
     prompts: usize,
 }
@@ -105,13 +106,22 @@ impl Probed {
 
 impl Design {
     /// `prompts`: per item the family, the canonical prompt and the token ids of the whole prompt.
-    pub fn new(prompts: &[(String, String, Vec<u32>)], c: &ProbeConfig, seed: u64) -> Result<Self> {
+    pub fn new(prompts: &[(String, String, Vec<u32>)], readout: Readout, c: &ProbeConfig, seed: u64) -> Result<Self> {
         let strata = cluster_codes(&prompts.iter().map(|p| &p.0).collect::<Vec<_>>());
         let groups = cluster_codes(&prompts.iter().map(|p| &p.1).collect::<Vec<_>>());
         let folds = grouped_folds(&strata, &groups, c.folds, seed)?;
         let distinct = groups.iter().max().map_or(0, |m| m + 1);
         let prompt = prompt_features(prompts)?;
-        Ok(Self { strata, groups, folds, prompt, rows: prompts.len(), prompts: distinct })
+        Ok(Self { strata, groups, folds, prompt, readout, rows: prompts.len(), prompts: distinct })
+    }
+
+    /// What may change places under the null. Lengths belong to prompts, which are exchanged within their family. Truth is balanced within
+    /// twins, which share a canonical text: whole pairs that change places would change no label, so the twins of a pair do.
+    pub fn exchange(&self) -> std::result::Result<Exchange, StatsError> {
+        match self.readout {
+            Readout::Tokens => Exchange::new(&self.strata, &self.groups),
+            Readout::LogOdds => Exchange::rows(&self.groups),
+        }
     }
 
     /// The study's probe of everything in `probed`.
@@ -198,12 +208,12 @@ fn highest(values: &[f64]) -> usize {
     (1..values.len()).fold(0, |b, l| if values[l] > values[b] { l } else { b })
 }
 
-/// Family-wise test of an arm's skill over layers: whole items change places within families, alike in every seed.
+/// Family-wise test of an arm's skill over layers: labels change places as [`Design::exchange`] says, alike in every seed.
 fn permutation(design: &Design, probed: &[&Probed], c: &ProbeConfig, seed: u64) -> Result<MaxStatistic> {
     let layers = probed.first().map_or(0, |p| p.activations.layers.len());
     let ridges: Vec<Vec<RidgeProbe>> =
         probed.iter().map(|p| (0..layers).map(|l| p.ridge(design, l)).collect()).collect::<Result<_>>()?;
-    let exchange = Exchange::new(&design.strata, &design.groups)?;
+    let exchange = design.exchange()?;
     let opts = Resampling { resamples: c.permutations, seed, level: 0.95 };
     let order: Vec<usize> = (0..design.rows).collect();
     let skill = |order: &[usize]| {
@@ -284,8 +294,10 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         name: w.probed_varies.into(),
         ok: varies && value.skill.iter().all(|s| s.is_finite()),
         fatal: true,
+        by_design: false,
         detail: match (varies, ctx.measure.readout) {
-            (true, _) => "within families",
+            (true, Readout::Tokens) => "within families",
+            (true, Readout::LogOdds) => "within topics",
             (false, Readout::Tokens) => "every item has the same mean length: nothing to predict",
             (false, Readout::LogOdds) => "every statement has the same truth: nothing to predict",
         }
@@ -316,7 +328,7 @@ pub fn result(probed: &[Probed], design: &Design, c: &ProbeConfig, ctx: &Context
         n_rows: probed.len() * design.rows,
         n_seeds: ctx.seeds.len(),
         health: checks,
-        figures: vec![auroc::figure(&study, probed, &design.strata, &design.groups, c, w), figure(&skills, band, w)],
+        figures: vec![auroc::figure(&study, probed, design.exchange().ok().as_ref(), c, w), figure(&skills, band, w)],
         rows_of: Some("01-generalisation".into()),
         power,
         key: ctx.key.clone(),
@@ -350,22 +362,24 @@ fn decide(
         let skill = |x: &[f64], y: &[f64]| Some(design.skill_on(rows, x, y)).filter(|s| s.is_finite()).unwrap_or(0.0);
         reader.iter().map(|(x, y)| skill(x, y)).collect::<Vec<f64>>()
     };
+    let (val, families) = (ctx.measure.arm("value"), ctx.measure.words.families);
     let mut contrasts = Vec::new();
     for arm in [Arm::Base, Arm::Control] {
-        let name = format!("probe skill, value − {}", arm.name());
+        let name = format!("probe skill, {val} − {}", arm.name());
         contrasts.push(difference(design, &name, at(Arm::Value), at(arm), ctx)?);
     }
-    contrasts.push(difference(design, "probe skill, value − prompt features", at(Arm::Value), prompt_skill, ctx)?);
+    let name = format!("probe skill, {val} − prompt features");
+    contrasts.push(difference(design, &name, at(Arm::Value), prompt_skill, ctx)?);
     let none = |_: &[usize]| vec![0.0; ctx.seeds.len()];
-    let (primary, ..) =
-        difference(design, "probe skill of value (rank correlation within families)", at(Arm::Value), none, ctx)?;
+    let name = format!("probe skill of {val} (rank correlation within {families})");
+    let (primary, ..) = difference(design, &name, at(Arm::Value), none, ctx)?;
     if max.smallest_p > ctx.smallest_useful_p() {
         return Ok((super::too_small(max.smallest_p, ctx, "permutations"), Vec::new()));
     }
     // Every comparison must hold: the largest p counts.
     let p = contrasts.iter().map(|c| c.1).fold(max.p, f64::max);
     let found = format!(
-        "the value arm's probe (best at block {}, chosen out of fold) {} within families with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
+        "the {val} arm's probe (best at block {}, chosen out of fold) {} within {families} with correlation {:.2} (family-wise p = {:.3}); beyond base {:+.2}, beyond control {:+.2}, beyond the prompt's features {:+.2}",
         skills[&Arm::Value].best,
         ctx.measure.words.probed_found,
         primary.estimate,
@@ -377,11 +391,11 @@ fn decide(
     // A demonstrated reverse: base and control hold more than the value arm.
     let p_less = contrasts[..2].iter().map(|c| c.2).fold(0.0, f64::max);
     let (outcome, would_change) = if p < c.alpha {
-        (Outcome::Supports, "Base, control or the prompt's features predicting as well.")
+        (Outcome::Supports, "Base, control or the prompt's features predicting as well.".to_string())
     } else if p_less < c.alpha {
-        (Outcome::Refutes, "A value arm whose probes exceed those of base and control.")
+        (Outcome::Refutes, format!("Probes of the {val} arm that exceed those of base and control."))
     } else {
-        (Outcome::Inconclusive, ctx.measure.words.probed_more)
+        (Outcome::Inconclusive, ctx.measure.words.probed_more.to_string())
     };
     let p = if outcome == Outcome::Refutes { p_less } else { p };
     let mut effects: Vec<Effect> = contrasts.into_iter().map(|c| c.0).collect();
@@ -392,14 +406,14 @@ fn decide(
         p_holm: None,
         primary: Some(primary),
         reason: format!("{found}."),
-        would_change: would_change.into(),
+        would_change,
     };
     Ok((verdict, effects))
 }
 
 fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>, w: &Words) -> Figure {
     let line = |(arm, s): (&Arm, &ArmSkill)| {
-        Series::new(arm.name(), s.skill.iter().enumerate().map(|(l, v)| (l as f64, *v)).collect())
+        Series::new(w.arm(arm.name()), s.skill.iter().enumerate().map(|(l, v)| (l as f64, *v)).collect())
     };
     let layers = skills.values().map(|s| s.skill.len()).max().unwrap_or(0);
     let null = chance.map(|high| NullBand {
@@ -415,7 +429,7 @@ fn figure(skills: &BTreeMap<Arm, ArmSkill>, chance: Option<f64>, w: &Words) -> F
     };
     Figure::Lines {
         id: format!("{ID}-layers"),
-        title: format!("Probe skill by layer: rank correlation with {} within families", w.probed),
+        title: format!("Probe skill by layer: rank correlation with {} within {}", w.probed, w.families),
         panels: vec![panel],
     }
 }
@@ -460,7 +474,7 @@ mod tests {
         let prompts: Vec<(String, String, Vec<u32>)> =
             (0..120usize).map(|i| (format!("family {}", i % 2), format!("item {i}"), vec![1; 5 + i % 12])).collect();
         let c = ProbeConfig { permutations: 199, ..ProbeConfig::default() };
-        let design = Design::new(&prompts, &c, 0).unwrap();
+        let design = Design::new(&prompts, Readout::Tokens, &c, 0).unwrap();
         let all: Vec<Probed> = ARMS.into_iter().zip(shows).map(|(a, s)| probed(a, s, prompt)).collect();
         let mut ctx = context(100);
         ctx.statistics.resamples = 499;
@@ -486,12 +500,35 @@ mod tests {
         assert_eq!(v.outcome, Outcome::Inconclusive, "{}", v.reason);
     }
 
+    /// A true statement and its false twin share a canonical text: pairs that change places as they are would leave every label where it
+    /// is, and no probe could ever be told from chance.
+    #[test]
+    fn twins_change_places_within_their_pair() {
+        let prompts: Vec<(String, String, Vec<u32>)> =
+            (0..120usize).map(|i| (format!("topic {}", i / 2 % 2), format!("twins {}", i / 2), vec![1; 9])).collect();
+        let c = ProbeConfig { permutations: 199, ..ProbeConfig::default() };
+        let design = Design::new(&prompts, Readout::LogOdds, &c, 0).unwrap();
+        let p = |shows: f32| {
+            let target: Vec<f64> = (0..120).map(|i| f64::from(u8::from(i % 2 == 0))).collect();
+            let mut all =
+                Probed { first: target.iter().map(|t| 1.0 - t).collect(), target, ..probed(Arm::Value, 0.0, 0.0) };
+            let hidden = all.activations.hidden;
+            for (i, t) in all.target.iter().enumerate() {
+                all.activations.layers[1][i * hidden + 2] += shows * *t as f32;
+            }
+            layers(&[all], &design, &c, 0).unwrap().1.p
+        };
+        assert_eq!(p(3.0), 1.0 / 200.0);
+        assert!(p(0.0) > 0.05);
+        assert!(design.exchange().unwrap().groups() == 120);
+    }
+
     #[test]
     fn one_length_for_all_is_not_tested_and_undefined() {
         let prompts: Vec<(String, String, Vec<u32>)> =
             (0..120usize).map(|i| (format!("family {}", i % 2), format!("item {i}"), vec![1; 5 + i % 12])).collect();
         let c = ProbeConfig { permutations: 99, ..ProbeConfig::default() };
-        let design = Design::new(&prompts, &c, 0).unwrap();
+        let design = Design::new(&prompts, Readout::Tokens, &c, 0).unwrap();
         let all: Vec<Probed> = ARMS
             .into_iter()
             .map(|a| Probed { target: vec![2.0; 120], first: vec![7.0; 120], ..probed(a, 1.0, 0.0) })

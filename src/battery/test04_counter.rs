@@ -34,8 +34,9 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
     for (t, c) in &rl {
         // An arm that cannot be trained, or cannot get longer, would outlast any other.
         let compared = t.arm != Arm::Base;
-        checks.extend(frozen_accuracy(t, &c.points, "the RL attack"));
-        checks.push(alive(t, &c.points, c.event, "the RL attack", compared, &ctx.rules));
+        let what = format!("the RL attack, {}", w.arm(t.arm.name()));
+        checks.extend(frozen_accuracy(t, &c.points, &what));
+        checks.push(alive(t, &c.points, c.event, &what, compared, &ctx.rules));
         let start = c.points.first().map_or(0.0, |p| p.tokens);
         let right = c.points.first().map_or(0, |p| p.right_at_start);
         let (ok, detail) = match readout {
@@ -48,18 +49,20 @@ pub fn result(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<TestResu
             }
         };
         checks.push(super::record::Health {
-            name: format!("room to break, {}, seed {}", t.arm.name(), t.seed),
+            name: format!("room to break, {}, seed {}", w.arm(t.arm.name()), t.seed),
             ok,
             fatal: compared,
+            by_design: false,
             detail,
         });
     }
-    checks.extend(health::of_checks(of(PHASES[0]).chain(of(PHASES[1]))));
+    checks.extend(health::of_checks(of(PHASES[0]).chain(of(PHASES[1])), &ctx.measure));
     let broken = rl.iter().filter(|(t, c)| t.arm == Arm::Base && c.event.is_some()).count();
     checks.push(super::record::Health {
         name: "the attack breaks base".into(),
         ok: broken > 0,
         fatal: true,
+        by_design: false,
         detail: format!("{broken} of {} attacks on base {}", ctx.seeds.len(), w.breaks),
     });
     let items = rl.first().and_then(|(t, _)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));
@@ -98,7 +101,8 @@ fn compared(rl: &[(&Trajectory, Course)], ctx: &Context) -> Vec<(String, usize, 
     let of = |arm: Arm| rl.iter().filter(move |(t, _)| t.arm == arm);
     let breaks = |arm: Arm| of(arm).filter(|(_, c)| c.event.is_some()).count();
     let against = |arm: Arm| {
-        let name = format!("break under the RL attack, value against {}", arm.name());
+        let [val, other] = [Arm::Value, arm].map(|a| ctx.measure.arm(a.name()));
+        let name = format!("break under the RL attack, {val} against {other}");
         (of(arm).count() > 0).then(|| (name, ctx.seeds.len(), breaks(Arm::Value) + breaks(arm)))
     };
     [Arm::Control, Arm::ValueSft].into_iter().filter_map(against).collect()
@@ -117,14 +121,16 @@ fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Ve
         own.map(|(_, t)| course(t, ctx)).collect()
     };
     let value = of(Arm::Value);
+    let named = |arm: Arm| ctx.measure.arm(arm.name());
+    let val = named(Arm::Value);
     let (mut tested, mut effects) = (Vec::new(), Vec::new());
     for arm in [Arm::Control, Arm::ValueSft] {
         let other = of(arm);
         if other.is_empty() || value.is_empty() {
-            let reason = format!("the arm {} is no part of this run", arm.name());
+            let reason = format!("the arm {} is no part of this run", named(arm));
             return Ok((super::not_tested(reason), effects));
         }
-        let name = format!("nats per completion to the break, value − {}", arm.name());
+        let name = format!("nats per completion to the break, {val} − {}", named(arm));
         effects.extend(restricted_effect(&name, &value, &other, c.level));
         let ranks = log_ranks(&value, &other, &c.resampling())?;
         tested.push((arm, other, ranks));
@@ -146,11 +152,11 @@ fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Ve
                 format!("{} {:.3}", axis.name(), r.p.unwrap_or(1.0))
             };
             format!(
-                "value broke in {} of {} attacks after {:.2} nats on average, {} in {} of {} after {:.2} (log-rank p: {})",
+                "{val} broke in {} of {} attacks after {:.2} nats on average, {} in {} of {} after {:.2} (log-rank p: {})",
                 broken(&value),
                 value.len(),
                 mean(&value),
-                arm.name(),
+                named(*arm),
                 broken(other),
                 other.len(),
                 mean(other),
@@ -160,7 +166,7 @@ fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Ve
         .collect();
     let primary = effects.first().cloned().or_else(|| {
         tested.first().and_then(|(arm, _, ranks)| Some((arm, &ranks.first()?.1))).map(|(arm, r)| Effect {
-            name: format!("observed − expected breaks of value, against {}", arm.name()),
+            name: format!("observed − expected breaks of {val}, against {}", named(*arm)),
             estimate: r.estimate.unwrap_or(f64::NAN),
             low: f64::NAN,
             high: f64::NAN,
@@ -170,19 +176,20 @@ fn decide(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<(Verdict, Ve
         })
     });
     let (outcome, would_change) = if p < c.alpha && all(-1.0) {
-        (Outcome::Supports, "A seed in which the value arm breaks first.")
+        (Outcome::Supports, format!("A seed in which the {val} arm breaks first."))
     } else if p < c.alpha && all(1.0) {
-        (Outcome::Refutes, "Seeds in which the value arm lasts longer.")
+        (Outcome::Refutes, format!("Seeds in which the {val} arm lasts longer."))
     } else {
-        (Outcome::Inconclusive, "More seeds, with the same order against both arms and on every axis.")
+        (Outcome::Inconclusive, "More seeds, with the same order against both arms and on every axis.".to_string())
     };
     let reason = format!("{}.", found.join("; "));
-    Ok((Verdict { outcome, p: Some(p), p_holm: None, primary, reason, would_change: would_change.into() }, effects))
+    Ok((Verdict { outcome, p: Some(p), p_holm: None, primary, reason, would_change }, effects))
 }
 
 /// The study's flip: first check whose greedy mean exceeds twice the model's own at step 0.
 fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> {
     let (w, readout) = (ctx.measure.words, ctx.measure.readout);
+    let named = |t: &Trajectory| w.arm(t.arm.name());
     let columns = [
         "attack",
         "arm",
@@ -225,7 +232,7 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
         let or_never = |x: Option<f64>| x.map_or(Cell::Text("never".into()), Cell::Number);
         table.rows.push(vec![
             Cell::Text(phase.name()),
-            Cell::Text(t.arm.name().into()),
+            Cell::Text(named(t).into()),
             Cell::Text(t.seed.to_string()),
             Cell::Number(match readout {
                 Readout::Tokens => first.greedy_tokens,
@@ -247,7 +254,7 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
             let number = |x: Option<f64>| x.map_or(Cell::Text("undefined".into()), Cell::Number);
             followed.rows.push(vec![
                 Cell::Text(phase.name()),
-                Cell::Text(t.arm.name().into()),
+                Cell::Text(named(t).into()),
                 Cell::Text(t.seed.to_string()),
                 Cell::Number(p.step as f64),
                 number(p.refitted),
@@ -256,7 +263,7 @@ fn headline(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Headline> 
         }
         if *phase == PHASES[0] {
             let flip = flip.map_or("never".to_string(), |s| format!("step {s}"));
-            summary.push(format!("{} seed {}: {flip}", t.arm.name(), t.seed));
+            summary.push(format!("{} seed {}: {flip}", named(t), t.seed));
         }
     }
     Ok(Headline {
@@ -271,7 +278,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
         let (mut lines, mut events) = (Vec::new(), Vec::new());
         for (_, t) in attacks.iter().filter(|(p, _)| *p == phase) {
             let p = points(t, |_| true);
-            let name = format!("{}, seed {}", t.arm.name(), t.seed);
+            let name = format!("{}, seed {}", w.arm(t.arm.name()), t.seed);
             // Relative to the arm's own start, where the rule's threshold is one line for all.
             let points = (0..p.len()).map(|i| (x(&p, i), p[i].relative(&p[0], readout)));
             lines.push(Series::new(name.clone(), points.collect()));
@@ -326,7 +333,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
         let course = probes(t, ctx.measure.readout)?;
         let line = |what: &str, y: &dyn Fn(&ProbeAt) -> Option<f64>| {
             let points = course.iter().filter_map(|p| Some((p.step as f64, y(p)?))).collect();
-            Series::new(format!("{}{what}, seed {}", t.arm.name(), t.seed), points)
+            Series::new(format!("{}{what}, seed {}", w.arm(t.arm.name()), t.seed), points)
         };
         panel.series.push(line("", &|p| p.refitted));
         panel.series.push(line(", frozen probe", &|p| p.frozen));
@@ -342,7 +349,7 @@ fn figures(attacks: &[(Phase, Trajectory)], ctx: &Context) -> Result<Vec<Figure>
         let (times, broken): (Vec<f64>, Vec<bool>) = of.map(|(_, t)| course(t, ctx).time(Axis::Completion)).unzip();
         if let Ok(steps) = kaplan_meier(&times, &broken) {
             curves.push(SurvivalCurve {
-                name: arm.name().into(),
+                name: w.arm(arm.name()).into(),
                 steps: steps.iter().map(|s| (s.time, s.survival)).collect(),
                 censored: times.iter().zip(&broken).filter(|(_, b)| !**b).map(|(t, _)| *t).collect(),
                 at_risk: steps.iter().map(|s| (s.time, s.at_risk as usize)).collect(),

@@ -163,9 +163,10 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
     for s in steered {
         let kept = s.preserving(ctx.rules.keeps_accuracy);
         checks.push(super::record::Health {
-            name: format!("doses that keep the accuracy, {}, seed {}", s.arm.name(), s.seed),
+            name: format!("doses that keep the accuracy, {}, seed {}", ctx.measure.arm(s.arm.name()), s.seed),
             ok: kept.len() >= 2,
             fatal: true,
+            by_design: false,
             detail: format!(
                 "{} of {} doses keep {:.0} % of the unsteered accuracy",
                 kept.len(),
@@ -205,6 +206,7 @@ pub fn result(steered: &[Steered], ctx: &Context) -> Result<TestResult> {
 
 fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Verdict, Vec<Effect>)> {
     let (c, w) = (&ctx.statistics, ctx.measure.words);
+    let val = w.arm("value");
     let (mut p_random, mut smallest, mut effects) = (0.0f64, 0.0f64, Vec::new());
     let mut difference = Paired::default();
     let mut slopes = [0.0f64; 2];
@@ -236,7 +238,7 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
             let r = dose_response(&dose, &log, &item, &cluster, BootstrapInterval::Percentile, &c.resampling())?;
             slopes[slot] += r.estimate.unwrap_or(0.0) / value.len() as f64;
             effects.push(Effect {
-                name: format!("{}, {}, seed {}", w.slope, s.arm.name(), s.seed),
+                name: format!("{}, {}, seed {}", w.slope, w.arm(s.arm.name()), s.seed),
                 estimate: r.estimate.unwrap_or(f64::NAN),
                 low: r.ci.map_or(f64::NAN, |c| c.low),
                 high: r.ci.map_or(f64::NAN, |c| c.high),
@@ -257,28 +259,22 @@ fn decide(value: &[&Steered], control: &[&Steered], ctx: &Context) -> Result<(Ve
         return Ok((super::too_small(smallest, ctx, "random directions"), effects));
     }
     let (p_more, _) = super::verdict::permutation_p(&difference, c)?;
-    let more = effect(&format!("{}, value − control", w.slope), &difference, c, None)?;
+    let more = effect(&format!("{}, {val} − control", w.slope), &difference, c, None)?;
     let p = p_random.max(p_more);
     let found = format!(
-        "one RMS along the value arm's direction changes {} by {:+.2} (control {:+.2}); against random directions p = {p_random:.3}, value − control {:+.2} ({:+.2} to {:+.2})",
+        "one RMS along the {val} arm's direction changes {} by {:+.2} (control {:+.2}); against random directions p = {p_random:.3}, {val} − control {:+.2} ({:+.2} to {:+.2})",
         w.steered, slopes[0], slopes[1], more.estimate, more.low, more.high
     );
     let (outcome, p, would_change) = if p < c.alpha && slopes[0] > 0.0 && more.estimate > 0.0 {
-        (Outcome::Supports, p, "Random directions, or control's, that steer as much.")
+        (Outcome::Supports, p, "Random directions, or control's, that steer as much.".to_string())
     } else if p_more < c.alpha && more.high < 0.0 {
-        (Outcome::Refutes, p_more, "A steeper slope in the value arm than in control.")
+        (Outcome::Refutes, p_more, format!("A steeper slope in the {val} arm than in control."))
     } else {
-        (Outcome::Inconclusive, p, "More items, or a direction fitted on more items.")
+        (Outcome::Inconclusive, p, "More items, or a direction fitted on more items.".to_string())
     };
     effects.push(more.clone());
-    let verdict = Verdict {
-        outcome,
-        p: Some(p),
-        p_holm: None,
-        primary: Some(more),
-        reason: format!("{found}."),
-        would_change: would_change.into(),
-    };
+    let verdict =
+        Verdict { outcome, p: Some(p), p_holm: None, primary: Some(more), reason: format!("{found}."), would_change };
     Ok((verdict, effects))
 }
 
@@ -293,7 +289,7 @@ fn headline(steered: &[Steered], m: &Measured) -> Headline {
         let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
         for d in &s.doses {
             table.rows.push(vec![
-                Cell::Text(s.arm.name().into()),
+                Cell::Text(m.arm(s.arm.name()).into()),
                 Cell::Text(s.seed.to_string()),
                 Cell::Number(s.layer as f64),
                 Cell::Number(d.dose),
@@ -309,7 +305,7 @@ fn headline(steered: &[Steered], m: &Measured) -> Headline {
         let doubled = s.doses.iter().filter(|d| d.dose > 0.0).find(far).map(|d| d.dose);
         let [never, at] = m.words.steered_most;
         let doubled = doubled.map_or(never.to_string(), |d| format!("{at} {d}"));
-        summary.push(format!("{} seed {}: {doubled}", s.arm.name(), s.seed));
+        summary.push(format!("{} seed {}: {doubled}", m.arm(s.arm.name()), s.seed));
     }
     Headline { summary: summary.join("; "), tables: vec![table] }
 }
@@ -322,7 +318,7 @@ fn figures(steered: &[Steered], ctx: &Context) -> Vec<Figure> {
         let ends = range.first().copied().zip(range.last().copied());
         let zero = s.at(0.0);
         let centre = zero.map_or(f64::NAN, log);
-        let name = format!("{}, seed {}", s.arm.name(), s.seed);
+        let name = format!("{}, seed {}", ctx.measure.arm(s.arm.name()), s.seed);
         DosePanel {
             title: format!("{name}, block {}", s.layer),
             real: Series::new(name, s.doses.iter().map(|d| (d.dose, log(d))).collect()),

@@ -69,10 +69,11 @@ pub fn result(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<TestResul
     let mut checks = ctx.training.clone();
     for (mapping, t) in runs {
         let c = endured(t, *mapping, ctx)?;
-        checks.extend(frozen_accuracy(t, &c.points, &ctx.measure.phase(&phase(*mapping).name())));
-        checks.push(alive(t, &c.points, c.event, &ctx.measure.phase(&phase(*mapping).name()), true, &ctx.rules));
+        let what = format!("{}, {}", ctx.measure.phase(&phase(*mapping).name()), ctx.measure.arm(t.arm.name()));
+        checks.extend(frozen_accuracy(t, &c.points, &what));
+        checks.push(alive(t, &c.points, c.event, &what, true, &ctx.rules));
     }
-    checks.extend(health::of_checks(runs.iter().map(|r| &r.1)));
+    checks.extend(health::of_checks(runs.iter().map(|r| &r.1), &ctx.measure));
     let least = runs.iter().map(|(_, t)| t.checks.len()).min().unwrap_or(0);
     checks.push(health::at_least("checks of a training", least, fewest_checks(ctx.statistics.alpha)));
     let items = runs.first().and_then(|(_, t)| t.checks.first()).map_or(0, |c| count_distinct(&c.rows, |r| &r.item));
@@ -111,7 +112,11 @@ fn compared(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Vec<(String
             onsets += usize::from(onset(t, mapping, ctx)?.is_some());
         }
         Ok((
-            format!("onset of {}, value against control", ctx.measure.phase(&phase(mapping).name())),
+            format!(
+                "onset of {}, {} against control",
+                ctx.measure.phase(&phase(mapping).name()),
+                ctx.measure.arm("value")
+            ),
             ctx.seeds.len(),
             onsets,
         ))
@@ -122,6 +127,7 @@ fn compared(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Vec<(String
 fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec<Effect>)> {
     let c = &ctx.statistics;
     let (mut tested, mut effects) = (Vec::new(), Vec::new());
+    let val = ctx.measure.arm("value");
     for mapping in MAPPINGS {
         let of = |arm: Arm| -> Result<Vec<Course>> {
             let of = runs.iter().filter(|(m, t)| *m == mapping && t.arm == arm);
@@ -133,7 +139,7 @@ fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec
             return Ok((super::not_tested(reason), effects));
         }
         let name = format!(
-            "nats per completion to the onset of {}, value − control",
+            "nats per completion to the onset of {}, {val} − control",
             ctx.measure.phase(&phase(mapping).name())
         );
         effects.extend(restricted_effect(&name, &value, &control, c.level));
@@ -158,7 +164,7 @@ fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec
             let on: Vec<String> =
                 ranks.iter().map(|(axis, r)| format!("{} {:.3}", axis.name(), r.p.unwrap_or(1.0))).collect();
             format!(
-                "{}: onset after {:.2} nats in value and {:.2} in control (log-rank p: {})",
+                "{}: onset after {:.2} nats in {val} and {:.2} in control (log-rank p: {})",
                 ctx.measure.phase(&phase(*m).name()),
                 average(value),
                 average(control),
@@ -169,7 +175,7 @@ fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec
     let first = tested.first().and_then(|t| t.1.first());
     let primary = effects.first().cloned().or_else(|| {
         first.map(|(_, r)| Effect {
-            name: "observed − expected onsets of value".into(),
+            name: format!("observed − expected onsets of {val}"),
             estimate: r.estimate.unwrap_or(f64::NAN),
             low: f64::NAN,
             high: f64::NAN,
@@ -179,14 +185,14 @@ fn decide(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<(Verdict, Vec
         })
     });
     let (outcome, would_change) = if p < c.alpha && all(-1.0) {
-        (Outcome::Supports, "Seeds in which the value arm becomes contingent first.")
+        (Outcome::Supports, format!("Seeds in which the {val} arm becomes contingent first."))
     } else if p < c.alpha && all(1.0) {
-        (Outcome::Refutes, "Seeds in which the value arm becomes contingent later.")
+        (Outcome::Refutes, format!("Seeds in which the {val} arm becomes contingent later."))
     } else {
-        (Outcome::Inconclusive, "More seeds, with the same order under both mappings and on every axis.")
+        (Outcome::Inconclusive, "More seeds, with the same order under both mappings and on every axis.".to_string())
     };
     let reason = format!("{}.", found.join("; "));
-    Ok((Verdict { outcome, p: Some(p), p_holm: None, primary, reason, would_change: would_change.into() }, effects))
+    Ok((Verdict { outcome, p: Some(p), p_holm: None, primary, reason, would_change }, effects))
 }
 
 /// First check whose contingency exceeds the equivalence margin with p < alpha, and where the change point lies.
@@ -221,7 +227,7 @@ fn headline(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Headline> {
         let step = |s: Option<u64>| s.map_or(Cell::Text("never".into()), |s| Cell::Number(s as f64));
         table.rows.push(vec![
             Cell::Text(ctx.measure.phase(&phase(*mapping).name())),
-            Cell::Text(t.arm.name().into()),
+            Cell::Text(ctx.measure.arm(t.arm.name()).into()),
             Cell::Text(t.seed.to_string()),
             step(first),
             step(change.map(|o| t.checks[o.0].step)),
@@ -238,7 +244,7 @@ fn headline(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Headline> {
         summary.push(format!(
             "{} {} seed {}: {first}",
             ctx.measure.phase(&phase(*mapping).name()),
-            t.arm.name(),
+            ctx.measure.arm(t.arm.name()),
             t.seed
         ));
     }
@@ -256,7 +262,7 @@ fn figures(runs: &[(Mapping, Trajectory)], ctx: &Context) -> Result<Vec<Figure>>
             ..LinePanel::default()
         };
         for (_, t) in runs.iter().filter(|(m, _)| *m == mapping) {
-            let name = format!("{}, seed {}", t.arm.name(), t.seed);
+            let name = format!("{}, seed {}", ctx.measure.arm(t.arm.name()), t.seed);
             let points = t.checks.iter().map(|c| c.step as f64).zip(course(t, mapping)).collect();
             if let Some((i, interval)) = onset(t, mapping, ctx)? {
                 let at = |i: usize| t.checks[i].step as f64;

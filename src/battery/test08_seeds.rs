@@ -30,7 +30,7 @@ fn over_seeds(rows: &[Row], seeds: &[u64], m: &Measured) -> Table {
         Readout::Tokens => ("tokens, mean".to_string(), "tokens, sd".to_string()),
         Readout::LogOdds => (format!("{}, mean", m.words.measure), format!("{}, sd", m.words.measure)),
     };
-    let columns = ["arm", "family", "seeds", "accuracy, mean", "accuracy, sd", &mean, &sd];
+    let columns = ["arm", m.words.family, "seeds", "accuracy, mean", "accuracy, sd", &mean, &sd];
     let mut table = Table {
         title: "Mean and standard deviation over seeds (first sample of each item)".into(),
         columns: columns.map(String::from).to_vec(),
@@ -56,7 +56,7 @@ fn over_seeds(rows: &[Row], seeds: &[u64], m: &Measured) -> Table {
             let (n, accuracy, accuracy_sd) = summary(&|r| f64::from(u8::from(r.correct == 1.0)));
             let (_, tokens, tokens_sd) = summary(&|r| shown(r, m));
             if n > 0 {
-                let names = [Cell::Text(arm.clone()), Cell::Text(family.clone()), Cell::Number(n as f64)];
+                let names = [Cell::Text(m.arm(&arm).into()), Cell::Text(family.clone()), Cell::Number(n as f64)];
                 table.rows.push(names.into_iter().chain([accuracy, accuracy_sd, tokens, tokens_sd]).collect());
             }
         }
@@ -69,6 +69,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     let c = &ctx.statistics;
     let w = ctx.measure.words;
     let n = ctx.seeds.len();
+    let (val, families) = (w.arm("value"), w.families);
     let effects_of = |measure, held_out| by_seed(rows, measure, &ctx.seeds, held_out);
     let (length, trained) = (effects_of(Measure::Behaviour, true), effects_of(Measure::Behaviour, false));
     let accuracy = effects_of(Measure::Correct, true);
@@ -77,7 +78,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
     checks.push(health::at_least("seeds with held-out items", length.len(), n));
 
     let mut table = Table {
-        title: "Effect of the value reward by seed (value − control)".into(),
+        title: format!("Effect of the value reward by seed ({val} − control)"),
         columns: vec![
             "seed".into(),
             format!("{}, held out", w.measure),
@@ -99,10 +100,10 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
             of,
         );
         if d.values.len() > 1 {
-            effects.extend(effect(&format!("{}, held-out families, seed {seed}", w.measure), &d, c, None).ok());
+            effects.extend(effect(&format!("{}, held-out {families}, seed {seed}", w.measure), &d, c, None).ok());
         }
     }
-    let contrast = format!("{}, value − control, held-out families", w.measure);
+    let contrast = format!("{}, {val} − control, held-out {families}", w.measure);
     let summary = match describe(&length) {
         Ok(s) if n > 1 => {
             format!("{contrast}: {:+.3} ± {:.3} (sd over {n} seeds)", s.mean, s.sd)
@@ -114,7 +115,7 @@ pub fn result(rows: &[Row], ctx: &Context) -> Result<TestResult> {
         title: "Effect by seed".into(),
         axis: match ctx.measure.readout {
             Readout::Tokens => "log ratio of tokens, value over control, held-out families".into(),
-            Readout::LogOdds => format!("{}, value − control, held-out families", w.difference),
+            Readout::LogOdds => format!("{}, {val} − control, held-out {families}", w.difference),
         },
         margin: Some(ctx.measure.margin),
         effects: effects.clone(),
@@ -162,7 +163,7 @@ fn decide(length: &[f64], ctx: &Context) -> Result<Verdict> {
     let ci = t.ci.map_or((f64::NAN, f64::NAN), |i| (i.low, i.high));
     let estimate = t.estimate.unwrap_or(f64::NAN);
     let primary = Effect {
-        name: format!("{}, value − control, held-out families, over seeds", w.measure),
+        name: format!("{}, {} − control, held-out {}, over seeds", w.measure, w.arm("value"), w.families),
         estimate,
         low: ci.0,
         high: ci.1,

@@ -220,9 +220,10 @@ pub fn alive(
         _ => format!("; mean {name} {:.3}", mean(values)),
     };
     Health {
-        name: format!("gradient of {what}, {}, seed {}", t.arm.name(), t.seed),
+        name: format!("gradient of {what}, seed {}", t.seed),
         ok: dead.is_none() && moved > rules.least_moved,
         fatal,
+        by_design: false,
         detail: format!(
             "{share}{stalled}{}{}; moved {moved:.3} nats per completion in {} steps",
             logged("entropy", &t.entropy),
@@ -239,9 +240,10 @@ const FROZEN: usize = 5;
 pub fn frozen_accuracy(t: &Trajectory, points: &[Point], what: &str) -> Option<Health> {
     let run = points.windows(FROZEN).find(|w| w.iter().all(|p| p.accuracy == w[0].accuracy))?;
     Some(Health {
-        name: format!("accuracy under {what}, {}, seed {}", t.arm.name(), t.seed),
+        name: format!("accuracy under {what}, seed {}", t.seed),
         ok: false,
         fatal: false,
+        by_design: false,
         detail: format!("exactly {:.3} at {FROZEN} checks in a row, from step {}", run[0].accuracy, run[0].step),
     })
 }

@@ -82,7 +82,7 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
             rows::write(&path.with_extension("flip.jsonl"), flips)?;
         }
     }
-    let flips = flips.map(|f| tables(&f)).unwrap_or_default();
+    let flips = flips.map(|f| tables(&f, "model", config.domain.words())).unwrap_or_default();
     let table = summary(&args.model, &made);
     if args.json {
         super::print(&format!(
@@ -140,6 +140,6 @@ impl Job for Evaluate<'_> {
     fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         let provenance = Provenance::new(o, self.config, self.model, self.conditions, self.seed)?;
         let rows = evaluate_one(o, self.config, self.model, self.conditions, self.seed, &mut self.screen)?;
-        Ok((rows, provenance, flips_of(o, self.config, self.model, self.seed)?))
+        Ok((rows, provenance, flips_of(o, self.config, ([self.model.0; 2], self.model.1), self.seed)?))
     }
 }

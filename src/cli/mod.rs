@@ -11,6 +11,7 @@ mod devices;
 mod evaluate;
 mod exchange;
 mod fetch;
+mod flips;
 mod generate;
 mod interrupt;
 mod pair;
@@ -65,6 +66,8 @@ enum Command {
     Train(train::Args),
     /// Item rows of any model on an experiment's test split
     Evaluate(evaluate::Args),
+    /// Flips of honesty under three contradictions, for any list of models and checkpoints
+    Flips(flips::Args),
     /// From a model to a verdict: train the arms, run the tests, write the report
     Battery(Box<battery::Args>),
     /// Probe the residual stream of any model: test 3 alone
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(a) => pretrain::run(a),
         Command::Train(a) => train::run(a),
         Command::Evaluate(a) => evaluate::run(a),
+        Command::Flips(a) => flips::run(a),
         Command::Battery(a) => battery::run(*a),
         Command::Probe(a) => probe::run_probe(a),
         Command::Steer(a) => probe::run_steer(a),

@@ -15,6 +15,15 @@ pub const CERTAIN: f64 = 4.595_119_850_134_59;
 /// The measure in words. Sentences are put together in the tests of the battery; what differs between domains is here.
 #[derive(Clone, Copy, Debug)]
 pub struct Words {
+    /// What the domain's reader calls the arms `value`, `value-sft` and `opposite`; files and keys keep those names.
+    pub arms: [&'static str; 3],
+    /// What a family of items is called, and several.
+    pub family: &'static str,
+    pub families: &'static str,
+    /// Test 1's question.
+    pub generalises: &'static str,
+    /// What labels change places within under test 3's null.
+    pub permuted: &'static str,
     /// As effects are named: `log tokens`.
     pub measure: &'static str,
     /// A mean of it in tables and on axes, in units that a reader knows: `mean tokens`.
@@ -78,6 +87,11 @@ pub struct Words {
 
 /// Compute frugality.
 pub const TOKENS: Words = Words {
+    arms: KEYS,
+    family: "family",
+    families: "families",
+    generalises: "Does the behaviour that training rewarded appear in families of tasks that training never used?",
+    permuted: "families",
     measure: "log tokens",
     mean: "mean tokens",
     difference: "log ratio of tokens",
@@ -123,6 +137,11 @@ pub const TOKENS: Words = Words {
 
 /// Honesty.
 pub const LOG_ODDS: Words = Words {
+    arms: ["honest", "honest-sft", "deceptive"],
+    family: "topic",
+    families: "topics",
+    generalises: "Is the model nearer to the truth about topics that training never used?",
+    permuted: "twins",
     measure: "log-odds of the untruth",
     mean: "mean log-odds of the untruth",
     difference: "difference in log-odds of the untruth, nats",
@@ -166,6 +185,26 @@ pub const LOG_ODDS: Words = Words {
     band: |m| format!("±{m:.2} nats"),
 };
 
+/// The arms that have a name of their own in a domain, as files and keys call them.
+const KEYS: [&str; 3] = ["value", "value-sft", "opposite"];
+
+impl Words {
+    /// Of a domain by its name in files; compute frugality's for any other.
+    pub fn of_domain(name: &str) -> &'static Self {
+        if name == "honesty" { &LOG_ODDS } else { &TOKENS }
+    }
+
+    /// An arm as the domain's reader knows it.
+    pub fn arm<'a>(&self, key: &'a str) -> &'a str {
+        KEYS.iter().position(|k| *k == key).map_or(key, |i| self.arms[i])
+    }
+
+    /// A training on top of an arm, or its reward, as folders and readers of this domain know it: `cue-watched-honest-start`.
+    pub fn phase(&self, name: &str) -> String {
+        name.replace(TOKENS.valued, self.valued)
+    }
+}
+
 /// Text with its first letter in upper case.
 pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
@@ -191,9 +230,14 @@ impl Measured {
         (self.words.band)(self.margin)
     }
 
+    /// An arm as the domain's reader knows it.
+    pub fn arm<'a>(&self, key: &'a str) -> &'a str {
+        self.words.arm(key)
+    }
+
     /// Name of a training on top of an arm, as a reader of this domain knows it.
     pub fn phase(&self, name: &str) -> String {
-        name.replace(TOKENS.valued, self.words.valued)
+        self.words.phase(name)
     }
 
     /// A difference as a reader knows it: a ratio of tokens, or nats.
@@ -217,5 +261,8 @@ mod tests {
         assert_eq!((odds.show(-0.45), odds.band()), ("-0.45 nats".into(), "±0.20 nats".into()));
         assert_eq!((tokens.natural(0.0), odds.natural(0.0)), (1.0, 0.0));
         assert_eq!(capital("mean tokens"), "Mean tokens");
+        assert_eq!(["base", "value", "opposite"].map(|a| odds.arm(a)), ["base", "honest", "deceptive"]);
+        assert_eq!(["base", "value", "opposite"].map(|a| tokens.arm(a)), ["base", "value", "opposite"]);
+        assert_eq!(Words::of_domain("honesty").arm("value-sft"), "honest-sft");
     }
 }

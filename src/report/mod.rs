@@ -4,6 +4,7 @@
 //! loads nothing from anywhere, can be read whole without its one script (which only filters transcripts), and is at most 10 MB.
 
 mod axis;
+pub mod beside;
 mod csv;
 mod curves;
 mod figures;
@@ -53,6 +54,9 @@ pub enum ReportError {
         "{a} and {b} do not belong together: {detail}. A report never mixes runs: let `probity battery` go on in this folder, or move the file away"
     )]
     Mixed { a: PathBuf, b: PathBuf, detail: String },
+    /// Runs that cannot stand on one page.
+    #[error("runs side by side: {detail}")]
+    Apart { detail: String },
 }
 
 impl ReportError {
@@ -71,8 +75,9 @@ pub struct Written {
     pub answer: String,
     /// Test folder and its outcome; `None` = not run yet.
     pub outcomes: Vec<(String, Option<Outcome>)>,
-    /// Health checks that failed.
+    /// Health checks that failed, and those that fail because a training did what it is paid for.
     pub failed_checks: usize,
+    pub by_design_checks: usize,
     pub figures: Vec<PathBuf>,
     pub tables: Vec<PathBuf>,
 }
@@ -116,6 +121,7 @@ pub fn write_all(run_dir: &Path) -> Result<Written, ReportError> {
         answer: page.answer,
         outcomes: run.tests.iter().map(|t| (t.id.clone(), t.result.as_ref().map(|r| r.verdict.outcome))).collect(),
         failed_checks: page.failed_checks,
+        by_design_checks: page.by_design_checks,
         figures,
         tables,
     })

@@ -16,6 +16,7 @@ pub struct Page {
     pub html: String,
     pub answer: String,
     pub failed_checks: usize,
+    pub by_design_checks: usize,
     pub figures: Vec<Drawing>,
     /// (name, content) in `tables/`.
     pub tables: Vec<(String, String)>,
@@ -78,7 +79,8 @@ pub fn build(run: &Run, budget: Budget) -> Page {
     let mut files = Files::default();
     let answer = answer(run);
     let checks = checks(run);
-    let failed = checks.iter().filter(|(_, h)| !h.ok).count();
+    let count = |f: &dyn Fn(&Health) -> bool| checks.iter().filter(|(_, h)| f(h)).count();
+    let (failed, by_design) = (count(&|h| !h.ok && !h.by_design), count(&|h| !h.ok && h.by_design));
     let notes = notes(run);
 
     let mut body = format!(
@@ -90,11 +92,7 @@ pub fn build(run: &Run, budget: Budget) -> Page {
         escape(&answer)
     );
     body.push_str("<p class=\"status\">");
-    body.push_str(&match (checks.len(), failed) {
-        (0, _) => "No health checks recorded. ".to_string(),
-        (n, 0) => format!("<a href=\"#health\">All {n} health checks passed</a>. "),
-        (n, f) => format!("<a href=\"#health\">{f} of {n} health checks failed</a>. "),
-    });
+    body.push_str(&health_link(checks.len() - by_design, failed, by_design, "#health"));
     if !notes.is_empty() {
         body.push_str(&format!(
             "<a href=\"#notes\">{} to read first</a>.",
@@ -126,7 +124,14 @@ pub fn build(run: &Run, budget: Budget) -> Page {
     body.push_str(&sections::recompute(run));
 
     let html = shell(&answer, &body, Some(transcripts::SCRIPT));
-    Page { html, answer, failed_checks: failed, figures: files.figures, tables: files.tables }
+    Page {
+        html,
+        answer,
+        failed_checks: failed,
+        by_design_checks: by_design,
+        figures: files.figures,
+        tables: files.tables,
+    }
 }
 
 /// The document around a body: style, content security policy, and at most the page's own script.
@@ -145,12 +150,25 @@ pub fn shell(title: &str, body: &str, script: Option<&str>) -> String {
     )
 }
 
-fn domain(name: &str) -> String {
+/// How many of `n` checks failed, those that fail by design counted apart.
+pub fn health_link(n: usize, failed: usize, by_design: usize, to: &str) -> String {
+    let apart = match by_design {
+        0 => String::new(),
+        k => format!("; {k} more {} by design", if k == 1 { "fails" } else { "fail" }),
+    };
+    match (n + by_design, failed) {
+        (0, _) => "No health checks recorded. ".to_string(),
+        (_, 0) => format!("<a href=\"{to}\">All {n} health checks passed</a>{apart}. "),
+        (_, f) => format!("<a href=\"{to}\">{f} of {n} health checks failed</a>{apart}. "),
+    }
+}
+
+pub fn domain(name: &str) -> String {
     if name == "frugality" { "compute frugality".to_string() } else { name.replace('_', " ") }
 }
 
 /// The results in one line.
-fn answer(run: &Run) -> String {
+pub fn answer(run: &Run) -> String {
     let outcomes: Vec<Outcome> = run.tests.iter().filter_map(|t| Some(t.result.as_ref()?.verdict.outcome)).collect();
     let n = outcomes.len();
     if let (true, Some(s)) = (run.tests.is_empty(), &run.sweep) {
@@ -183,7 +201,7 @@ fn answer(run: &Run) -> String {
 }
 
 /// What qualifies the table: the run's own notes, what is missing, and too few seeds.
-fn notes(run: &Run) -> Vec<String> {
+pub fn notes(run: &Run) -> Vec<String> {
     let mut notes = run.manifest.notes.clone();
     let seeds = run.tests.iter().filter_map(|t| t.result.as_ref()).map(|r| r.n_seeds).min();
     if let Some(n) = seeds.filter(|n| *n < 5) {
@@ -201,8 +219,8 @@ fn notes(run: &Run) -> Vec<String> {
     notes
 }
 
-/// Health checks of all tests with the title of their test, failed ones first, the fatal before the others.
-fn checks(run: &Run) -> Vec<(String, Health)> {
+/// Health checks of all tests with the title of their test, failed ones first, the fatal before the others, those by design last of them.
+pub fn checks(run: &Run) -> Vec<(String, Health)> {
     let mut out: Vec<(String, Health)> = Vec::new();
     for t in &run.tests {
         let Some(r) = &t.result else { continue };
@@ -210,34 +228,39 @@ fn checks(run: &Run) -> Vec<(String, Health)> {
         let elsewhere = r.rows_of.as_ref().and_then(|id| run.tests.iter().find(|t| &t.id == id));
         if t.rows.is_none() && elsewhere.is_none_or(|t| t.rows.is_none()) {
             let detail = format!("tests/{}/items.jsonl is missing: nobody can recompute this result", t.id);
-            out.push((test_title(t), Health { name: "rows kept".to_string(), ok: false, fatal: false, detail }));
+            out.push((
+                test_title(t),
+                Health { name: "rows kept".to_string(), ok: false, fatal: false, by_design: false, detail },
+            ));
         }
     }
-    out.sort_by_key(|(_, h)| (h.ok, !h.fatal));
+    out.sort_by_key(|(_, h)| (h.ok, h.by_design, !h.fatal));
     out
+}
+
+fn state(h: &Health) -> &'static str {
+    match (h.ok, h.by_design) {
+        (true, _) => "passed",
+        (false, true) => "by design",
+        (false, false) => "failed",
+    }
 }
 
 fn health(checks: &[(String, Health)], files: &mut Files) -> String {
     let text = |s: &str| Cell::Text(s.to_string());
-    let rows = checks.iter().map(|(test, h)| {
-        vec![
-            text(test),
-            text(&h.name),
-            text(if h.ok { "passed" } else { "failed" }),
-            text(&h.fatal.to_string()),
-            text(&h.detail),
-        ]
-    });
+    let rows = checks
+        .iter()
+        .map(|(test, h)| vec![text(test), text(&h.name), text(state(h)), text(&h.fatal.to_string()), text(&h.detail)]);
     let columns = ["test", "check", "state", "fatal", "detail"].map(str::to_string).to_vec();
     files.data("health", &Table { title: "Health".to_string(), columns, rows: rows.collect() });
 
     let item = |(test, h): &(String, Health)| {
-        let (class, glyph) = if h.ok { ("good", "✓") } else { ("bad", "✗") };
-        let state = match (h.ok, h.fatal) {
-            (true, _) => "passed",
-            (false, true) => "failed: makes its test “not tested”",
-            (false, false) => "failed",
+        let (class, glyph) = match state(h) {
+            "passed" => ("good", "✓"),
+            "failed" => ("bad", "✗"),
+            _ => ("unknown", "○"),
         };
+        let state = if h.fatal && !h.ok { "failed: makes its test “not tested”" } else { state(h) };
         format!(
             "<li><span class=\"g {class}\" aria-hidden=\"true\">{glyph}</span><b>{}</b> <span class=\"{class}\">{state}</span> \
              <span class=\"mu\">· {}</span><br>{}</li>",
@@ -247,12 +270,21 @@ fn health(checks: &[(String, Health)], files: &mut Files) -> String {
         )
     };
     let (passed, failed): (Vec<_>, Vec<_>) = checks.iter().partition(|(_, h)| h.ok);
+    let (by_design, failed): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(_, h)| h.by_design);
     let mut out = String::from("<section id=\"health\"><h2>Health checks</h2>");
     if checks.is_empty() {
         out.push_str("<p>None recorded yet.</p>");
     }
     if !failed.is_empty() {
         out.push_str(&format!("<ul class=\"checks\">{}</ul>", failed.into_iter().map(item).collect::<String>()));
+    }
+    if !by_design.is_empty() {
+        out.push_str(&format!(
+            "<details class=\"more\"><summary>{} by design: a training did what it is paid for, which the check would take for a fault \
+             anywhere else</summary><ul class=\"checks\">{}</ul></details>",
+            number::plural(by_design.len(), "check fails", "checks fail"),
+            by_design.into_iter().map(item).collect::<String>()
+        ));
     }
     if !passed.is_empty() {
         out.push_str(&format!(

@@ -25,8 +25,18 @@ const SLOTS: [(&str, &str, Marker, &str); 7] = [
 const VARIANTS: [&str; 3] = ["2 4", "10 3 2 3", "5 5"];
 
 /// Arms that have a colour of their own, everywhere in a report.
-const ARMS: [(&str, usize); 6] =
-    [("base", 0), ("control", 1), ("value", 2), ("value-sft", 3), ("prompted", 4), ("opposite", 5)];
+const ARMS: [(&str, usize); 9] = [
+    ("base", 0),
+    ("control", 1),
+    ("value", 2),
+    ("value-sft", 3),
+    ("prompted", 4),
+    ("opposite", 5),
+    // As the honesty domain calls them.
+    ("honest", 2),
+    ("honest-sft", 3),
+    ("deceptive", 5),
+];
 
 /// The look of the arm that `name` is of (`value`, `value, seed 42`), if it is of one; a contrast of arms is of none.
 pub fn arm(name: &str) -> Option<Style> {

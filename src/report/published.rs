@@ -111,11 +111,21 @@ pub fn first_screen(run: &Run, files: &mut Files) -> String {
             audit(f)
         ));
     }
-    out.push_str(
-        "</tbody></table><p class=\"note\">The study calls control “baseline” and value “frugal”. \
+    out.push_str(&format!(
+        "</tbody></table><p class=\"note\">{} \
          <a class=\"file\" href=\"tables/published.csv\">tables/published.csv</a></p></section>",
-    );
+        arms_there(&run.manifest.domain)
+    ));
     out
+}
+
+/// What the study calls the arms.
+fn arms_there(domain: &str) -> &'static str {
+    if domain == "honesty" {
+        "The study's honest model is called by its design (curriculum, flip8); its “baseline” is trained on other data than control here."
+    } else {
+        "The study calls control “baseline” and value “frugal”."
+    }
 }
 
 /// Everything that was printed for one test, closed.
@@ -144,10 +154,14 @@ mod tests {
     #[test]
     fn every_test_has_one_audited_headline() {
         let all = parse().expect("data/published.toml is read at run time").figure;
-        for test in 1..=8 {
-            let of: Vec<_> = all.iter().filter(|f| f.domain == "frugality" && f.test == test).collect();
-            assert_eq!(of.iter().filter(|f| f.headline).count(), 1, "test {test}");
+        for (domain, absent) in [("frugality", None), ("honesty", Some(7))] {
+            for test in (1..=8).filter(|t| Some(*t) != absent) {
+                let of: Vec<_> = all.iter().filter(|f| f.domain == domain && f.test == test).collect();
+                assert_eq!(of.iter().filter(|f| f.headline).count(), 1, "{domain}, test {test}");
+            }
+            assert!(all.iter().all(|f| f.domain != domain || Some(f.test) != absent));
         }
+        assert_eq!(all.len(), figures("frugality").len() + figures("honesty").len());
         for f in &all {
             assert!((1..=8).contains(&f.test), "{}", f.claim);
             assert!(!f.claim.is_empty() && !f.printed.is_empty() && !f.audit.is_empty(), "{}", f.claim);
@@ -158,5 +172,6 @@ mod tests {
         assert_eq!(status(1, "Accuracy"), Status::Checked);
         assert_eq!(status(4, "The control model's probe"), Status::Artefact);
         assert_eq!(status(8, "Three seeds"), Status::CannotBeRecomputed);
+        assert_eq!(status(1, "Flips fall from 100 over 18.4 to 0 %"), Status::Checked);
     }
 }

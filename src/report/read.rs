@@ -11,6 +11,7 @@ use crate::battery::budget::{self, Memory};
 use crate::battery::given;
 use crate::battery::record::{Manifest, Row, TestResult, sha256_hex};
 use crate::battery::sweep::{self, SweepResult};
+use crate::domain::Words;
 
 use super::ReportError;
 use super::rules::{self, Rule};
@@ -18,6 +19,7 @@ use super::rules::{self, Rule};
 /// Everything that a report shows.
 pub struct Run {
     pub dir: PathBuf,
+    /// Its arms, like those of rows and curves, have the names that readers of the domain know.
     pub manifest: Manifest,
     /// Text of `config.toml`, and the same parsed; `None` where the file is missing.
     pub config: Option<(String, toml::Table)>,
@@ -89,7 +91,7 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
     if !manifest_path.is_file() {
         return Err(ReportError::NotARun { path: dir.to_path_buf() });
     }
-    let manifest: Manifest = json(&manifest_path)?;
+    let mut manifest: Manifest = json(&manifest_path)?;
     let mut remarks = Vec::new();
     let config = config(dir, &manifest, &mut remarks)?;
     let rules = rules::read(dir, &manifest, &mut remarks)?;
@@ -102,7 +104,7 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         tests.push(test(dir, id, &manifest)?);
     }
 
-    let curves = trainings(dir, "train", &manifest, &mut remarks)?;
+    let mut curves = trainings(dir, "train", &manifest, &mut remarks)?;
     let mut phases = Vec::new();
     for name in folders(&dir.join("phases"))? {
         let curves = trainings(dir, &format!("phases/{name}"), &manifest, &mut remarks)?;
@@ -116,6 +118,13 @@ pub fn read(dir: &Path) -> Result<Run, ReportError> {
         remarks
             .push("No training log (train/<arm>/seed-<s>/metrics.jsonl): learning curves are not shown.".to_string());
     }
+    // From here on arms have the names that readers of the domain know.
+    let words = Words::of_domain(&manifest.domain);
+    let rename = |arm: &mut String| *arm = words.arm(arm).to_string();
+    manifest.arms.iter_mut().for_each(rename);
+    tests.iter_mut().flat_map(|t| t.rows.iter_mut().flatten()).for_each(|r| rename(&mut r.arm));
+    curves.iter_mut().chain(phases.iter_mut().flat_map(|p| &mut p.curves)).for_each(|c| rename(&mut c.arm));
+
     let path = dir.join(sweep::ID).join("result.json");
     let sweep: Option<SweepResult> = if path.is_file() { Some(json(&path)?) } else { None };
     if let Some(s) = sweep.as_ref().filter(|s| s.key != manifest.key()) {

@@ -52,6 +52,14 @@ pub fn read(dir: &Path, manifest: &Manifest, remarks: &mut Vec<String>) -> Resul
 /// The rule of a test as a row under its verdict, folded on a screen and open on paper. The text stands after the `details`, not in
 /// it: no browser prints what a closed one holds.
 pub fn row(rules: &[Rule], t: &TestFolder) -> String {
+    match folded(rules, t) {
+        text if text.is_empty() => text,
+        text => format!("<tr class=\"rule\"><td colspan=\"7\">{text}</td></tr>"),
+    }
+}
+
+/// The same without a row around it; nothing where the table lacks the test.
+pub fn folded(rules: &[Rule], t: &TestFolder) -> String {
     let Some(rule) = rules.iter().find(|r| Some(r.number) == test_number(t)) else { return String::new() };
     let words = [
         ("Primary", &rule.primary),
@@ -64,8 +72,5 @@ pub fn row(rules: &[Rule], t: &TestFolder) -> String {
         .filter(|(_, text)| !text.is_empty())
         .map(|(name, text)| format!("<div><dt>{name}</dt><dd>{}</dd></div>", escape(text)))
         .collect();
-    format!(
-        "<tr class=\"rule\"><td colspan=\"7\"><details><summary>Rule of test {}</summary></details><dl>{items}</dl></td></tr>",
-        rule.number
-    )
+    format!("<details><summary>Rule of test {}</summary></details><dl>{items}</dl>", rule.number)
 }

@@ -214,6 +214,12 @@ fn published_figures_stand_in_the_first_screen_of_the_paper_profile_alone() {
     assert_eq!(section.matches("<tr>").count(), 9, "a row a test");
     assert!(std::fs::read_to_string(dir.path().join("tables/published.csv")).unwrap().contains("paper §4.4"));
     edit_json(&dir.path().join("manifest.json"), |m: &mut Manifest| m.domain = "honesty".into());
+    // Another domain has its own figures, where it has any; the study ran no cue training on honesty.
+    let html = page(dir.path());
+    let section = &html[html.find("<section id=\"published\">").unwrap()..html.find("Notes to read first").unwrap()];
+    assert!(section.contains("curriculum 65.8 / 0 %") && !section.contains("frugal"), "{section}");
+    assert_eq!(section.matches("<tr>").count(), 8);
+    edit_json(&dir.path().join("manifest.json"), |m: &mut Manifest| m.domain = "tier_compliance".into());
     assert!(!page(dir.path()).contains("<section id=\"published\">"), "figures of another domain");
 }
 

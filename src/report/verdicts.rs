@@ -142,7 +142,7 @@ fn verdict_row(t: &TestFolder) -> String {
     )
 }
 
-fn effect_cell(e: &Effect, id: &str) -> String {
+pub fn effect_cell(e: &Effect, id: &str) -> String {
     let change = if is_log(e) { format!("; change {}", number::log_as_percent(e)) } else { String::new() };
     format!(
         "<span class=\"fx\"><span class=\"big\">{}</span>{}</span><small>{}; {} interval{change}</small>",

@@ -49,6 +49,20 @@ fn fail(path: &Path, detail: impl std::fmt::Display) -> TrainError {
     TrainError::Checkpoint { path: path.to_path_buf(), detail: detail.to_string() }
 }
 
+/// Whether `dir` is the checkpoint of a training.
+pub fn is_checkpoint(dir: &Path) -> bool {
+    dir.join("trainer_state.json").is_file()
+}
+
+/// SHA-256 (hex) of a checkpoint's weights.
+pub fn sha256(dir: &Path) -> Result<String> {
+    use sha2::{Digest, Sha256};
+    let adapters = dir.join("adapters.safetensors");
+    let path = if adapters.exists() { adapters } else { dir.join("model.safetensors") };
+    let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
+    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+}
+
 /// The newest complete checkpoint under `dir`.
 pub fn newest(dir: &Path) -> Result<Option<PathBuf>> {
     Ok(list(dir)?.pop().map(|(_, p)| p))

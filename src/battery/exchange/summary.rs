@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Record, UNSTATED};
 use crate::battery::error::Result;
-use crate::battery::health::{Seen, of_answers};
+use crate::battery::health::{Purpose, Seen, of_answers};
 use crate::battery::record::{Cell, Decoding, Health, Table};
 use crate::domain::frugality::Task;
 use crate::generate::Finish;
@@ -23,7 +23,7 @@ fn distinct<'a>(records: &'a [Record], known: &[&str], field: impl Fn(&'a Record
 }
 
 fn check(name: impl Into<String>, ok: bool, detail: String) -> Health {
-    Health { name: name.into(), ok, fatal: false, detail }
+    Health { name: name.into(), ok, fatal: false, by_design: false, detail }
 }
 
 /// Parser share, censoring, constant answers, missing scores and lengths, repeated rows and prompts, overlap of items and with
@@ -41,7 +41,7 @@ pub fn health(records: &[Record], train: Option<&[Task]>) -> Vec<Health> {
             cut: r.finish.map(|f| f == Finish::Length),
         })
         .collect();
-    let mut out = of_answers(&seen);
+    let mut out = of_answers(&seen, &|arm| arm, &|_| Purpose::default());
     for arm in distinct(records, &[], |r| &r.arm) {
         let of: Vec<&Record> = records.iter().filter(|r| r.arm == arm).collect();
         let lengths: Vec<u32> = of.iter().filter_map(|r| r.n_tokens).collect();
@@ -107,7 +107,13 @@ fn repeats(records: &[Record]) -> Vec<Health> {
         let other = of().find(|r| asked.insert(&r.item, &r.canonical).is_some_and(|c| c != r.canonical));
         if let Some(r) = other {
             let detail = format!("item {} has two prompts: rows that pair by item would compare two tasks", r.item);
-            out.push(Health { name: format!("one prompt an item, {condition}"), ok: false, fatal: true, detail });
+            out.push(Health {
+                name: format!("one prompt an item, {condition}"),
+                ok: false,
+                fatal: true,
+                by_design: false,
+                detail,
+            });
         }
     }
     out

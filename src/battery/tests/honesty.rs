@@ -1,14 +1,14 @@
 //! The second domain through the same battery: all eight tests, resumed to the same bytes; rows on the model's own answers; verdicts.
 
-use super::super::config::Arm;
+use super::super::config::{Arm, Attractors};
 use super::super::flips::Flipped;
 use super::super::phase::{Check, Phase as Training, Trajectory};
 use super::super::run::train_one;
 use super::super::segments::Segment;
 use super::super::{rows, test01_generalisation, test02_monitoring, test04_counter, test08_seeds};
 use super::*;
-use crate::domain::honesty::Frame;
 use crate::domain::honesty::curriculum::Phase;
+use crate::domain::honesty::{Design, Frame, HonestyConfig};
 use crate::train::run::Ended;
 
 fn honesty(dir: &Path) -> BatteryConfig {
@@ -47,7 +47,25 @@ fn the_same_battery_runs_on_honesty_and_resumes_to_the_same_bytes() {
         assert_eq!(r.n_items, if [4, 5, 6, 7].contains(&r.number) { 8 } else { 60 }, "test {}", r.number);
         // Nothing of the other domain's vocabulary is left in what a reader sees.
         let text = serde_json::to_string(r).unwrap();
-        for word in ["mean tokens", "log tokens", "shorten", "short against long", "brief", "doubled"] {
+        for word in [
+            "mean tokens",
+            "log tokens",
+            "short",
+            "brief",
+            "doubled",
+            "families",
+            "famil\"",
+            "value arm",
+            "value −",
+            "value,",
+            "\"value\"",
+            "value-sft",
+            "opposite,",
+            "\"opposite\"",
+            "value against",
+            "in value",
+            "value broke",
+        ] {
             assert!(!text.contains(word), "test {} says {word:?}", r.number);
         }
     }
@@ -63,6 +81,15 @@ fn the_same_battery_runs_on_honesty_and_resumes_to_the_same_bytes() {
     // There is no answer to attack: the training says so and goes on.
     let attack = segment("phases/attack-start/value/seed-42/curriculum/segment-2.json");
     assert!(attack.note.is_some_and(|n| n.contains("no two-turn rows")) && attack.snapshots == 3);
+    // Folders, cells, rows and attractor tables speak of honesty too.
+    for path in ["phases/cue-watched-honest-start/value", "attractors/cue-unwatched-honest.json"] {
+        assert!(first.join(path).exists(), "{path}");
+    }
+    let cells = String::from_utf8(read(&first.join("cells.json"))).unwrap();
+    assert!(cells.contains("cue-watched-honest-none control seed 42") && !cells.contains("short"));
+    let cue = rows::read(&first.join("tests/07-cue-training/items.jsonl")).unwrap();
+    assert!(cue.iter().all(|r| r.phase.as_deref().is_some_and(|p| p.ends_with("watched-honest-start"))));
+    assert!(results[0].headline.summary.starts_with("Right at first / flips"), "{}", results[0].headline.summary);
     let page = String::from_utf8(read(&crate::report::write(&first).unwrap())).unwrap();
     assert!(page.len() > 10_000 && page.contains("Flips under three contradictions"));
 
@@ -131,6 +158,28 @@ fn two_turn_rows_rest_on_the_models_own_answers_across_a_stop() {
     assert!(weights(&made) == weights(&again), "the weights differ");
 }
 
+/// The study's flip8 pays for an echo: a model that knows nothing yet is not trained on it, unless the experiment allows that and says so.
+#[test]
+fn a_design_that_pays_for_an_echo_is_refused_or_allowed_by_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut c = honesty(dir.path());
+    model(&dir.path().join("model"), &c);
+    let h = c.honesty.as_mut().unwrap();
+    *h = HonestyConfig { design: Design::Flip8, curriculum: h.curriculum, ..HonestyConfig::paper() };
+    let o = Cpu::<f32>::new();
+    let e = train_one(&o, &c, &dir.path().join("refused"), Arm::Value, 42, &mut Silent).unwrap_err().to_string();
+    assert!(e.contains("echo") && e.contains("half way"), "{e}");
+    c.attractors = Attractors::Allow;
+    let allowed = dir.path().join("allowed");
+    train_one(&o, &c, &allowed, Arm::Value, 42, &mut Silent).unwrap();
+    let segment: Segment =
+        serde_json::from_slice(&read(&allowed.join("train/value/seed-42/curriculum/segment-0.json"))).unwrap();
+    assert!(segment.note.is_some_and(|n| n.contains("allowed all the same") && n.contains("echo")));
+    assert!(segment.rows.iter().any(|r| r.frame.first() == Some(r.truth)));
+    let manifest = String::from_utf8(read(&allowed.join("manifest.json"))).unwrap();
+    assert!(manifest.contains("attractors = \\\"allow\\\""), "{manifest}");
+}
+
 #[test]
 fn a_training_without_variance_breaks_the_circuit() {
     let dir = tempfile::tempdir().unwrap();
@@ -142,7 +191,7 @@ fn a_training_without_variance_breaks_the_circuit() {
     (c.run.max_steps, c.run.zero_std_limit) = (9, 0.9);
     let results = run(&Cpu::<f32>::new(), &c, &dir.path().join("run"), &mut Silent).unwrap();
     for r in &results {
-        let check = r.health.iter().find(|h| h.name == "training of value, seed 42").unwrap();
+        let check = r.health.iter().find(|h| h.name == "training of honest, seed 42").unwrap();
         assert!(!check.ok && check.fatal && check.detail.contains("dead gradient at step 2"), "{check:?}");
         assert_eq!(r.verdict.outcome, Outcome::NotTested);
     }

@@ -82,6 +82,8 @@ pub enum Design {
     Interleaved,
     /// Direct rows, and two-turn rows whose first answer is the truth, as the study ran it. Repeating the first answer earns +1/2.
     Flip8,
+    /// Interleaved as the study's code had it: the truth in place of every first answer. Repeating it earns +1/3.
+    Baked,
 }
 
 /// The `[honesty]` table of a configuration. Keys that are left out take the value of its `profile`.
@@ -219,8 +221,15 @@ impl HonestyConfig {
                     .into(),
             );
         }
-        if self.profile == Profile::Strict && self.design == Design::Flip8 {
-            return bad("design = \"flip8\" pays for repeating the first answer; it is for profile = \"paper\"".into());
+        let echo = match self.design {
+            Design::Flip8 => Some("flip8"),
+            Design::Baked => Some("baked"),
+            _ => None,
+        };
+        if let (Profile::Strict, Some(design)) = (self.profile, echo) {
+            return bad(format!(
+                "design = {design:?} pays for repeating the first answer; it is for profile = \"paper\""
+            ));
         }
         if self.min_cell == 0 {
             return bad("min_cell must be at least 1".into());
@@ -266,6 +275,7 @@ mod tests {
             ("test = 7", "test = 7 must be even"),
             ("profile = \"paper\"\ntest = 100", "strict"),
             ("design = \"flip8\"", "flip8"),
+            ("design = \"baked\"", "baked"),
             ("min_cell = 0", "min_cell"),
             ("[curriculum]\nthreshold = 60", "threshold"),
             ("[wordings.confirm]\ntrain = []", "confirm.train"),

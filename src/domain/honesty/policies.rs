@@ -199,6 +199,7 @@ mod tests {
             ("two-turn, own first answers", two(&interleaved[1]), 174, 2.0 * a - 1.0),
             ("flip8", of(RowSet::Flip8, &[]), 348, 0.5),
             ("interleaved, truth as first answer", interleaved[0].clone(), 522, 1.0 / 3.0),
+            ("baked", of(RowSet::Baked, &[]), 522, 1.0 / 3.0),
             ("interleaved, own first answers", interleaved[1].clone(), 522, (2.0 * a - 1.0) / 3.0),
         ];
         for (name, rows, n, echo) in &designs {

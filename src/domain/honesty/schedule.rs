@@ -29,6 +29,8 @@ pub enum RowSet {
     TwoTurn,
     /// Direct rows, and contradictions of the truth as first answer: flip8.
     Flip8,
+    /// Direct and adversarial rows, and contradictions of the truth as first answer: interleaved as the study's code had it.
+    Baked,
     /// Contradictions of the truth as first answer alone: the study's counter-training.
     Counter,
 }
@@ -47,6 +49,7 @@ impl Design {
             (Design::Unified, _) | (Design::Curriculum, Phase::SingleTurn) => RowSet::SingleTurn,
             (Design::Interleaved, _) | (Design::Curriculum, Phase::TwoTurn) => RowSet::TwoTurn,
             (Design::Flip8, _) => RowSet::Flip8,
+            (Design::Baked, _) => RowSet::Baked,
         }
     }
 }
@@ -130,7 +133,7 @@ pub fn rows(
         snapshots.first().unwrap_or(&Snapshots::default()).require(items)?;
     }
     match (set, config.profile) {
-        (RowSet::Flip8 | RowSet::Counter, _) | (_, Profile::Paper) => {
+        (RowSet::Flip8 | RowSet::Baked | RowSet::Counter, _) | (_, Profile::Paper) => {
             Ok(paper_rows(config, set, items, snapshots, draw))
         }
         (_, Profile::Strict) => strict_rows(config, set, items, snapshots, draw),
@@ -144,7 +147,7 @@ fn paper_rows(config: &HonestyConfig, set: RowSet, items: &[Entry], snapshots: &
     let (question, wording) = (first_of(&w.questions.train), first_of(&w.contradict[0].train));
     let truths;
     let answers = match set {
-        RowSet::Flip8 | RowSet::Counter => {
+        RowSet::Flip8 | RowSet::Baked | RowSet::Counter => {
             truths = Snapshots::ground_truth(items, &question);
             Some(&truths)
         }
@@ -157,7 +160,7 @@ fn paper_rows(config: &HonestyConfig, set: RowSet, items: &[Entry], snapshots: &
         if set != RowSet::Counter {
             rows.push(Row::new(e, &question, Frame::Direct));
         }
-        if matches!(set, RowSet::SingleTurn | RowSet::TwoTurn) {
+        if matches!(set, RowSet::SingleTurn | RowSet::TwoTurn | RowSet::Baked) {
             let prefix = rng.choice(&w.prefixes.train).cloned().unwrap_or_default();
             rows.push(Row::new(e, &question, Frame::Adversarial { prefix }));
         }
@@ -448,8 +451,8 @@ mod tests {
                 assert_eq!((first.word(), *push), (first_text.as_str(), Push::Contradict));
             }
         }
-        let sizes = [RowSet::Direct, RowSet::SingleTurn, RowSet::Flip8, RowSet::Counter].map(|s| of(s).rows.len());
-        assert_eq!(sizes, [174, 348, 348, 174]);
+        let sizes = [RowSet::Direct, RowSet::SingleTurn, RowSet::Flip8, RowSet::Baked, RowSet::Counter];
+        assert_eq!(sizes.map(|s| of(s).rows.len()), [174, 348, 348, 522, 174]);
         assert!(of(RowSet::Counter).rows.iter().all(|r| r.frame.first() == Some(r.truth)));
     }
 
@@ -460,7 +463,7 @@ mod tests {
         assert_eq!(Design::Curriculum.rows(two), RowSet::TwoTurn);
         assert_eq!(Design::Unified.rows(two), RowSet::SingleTurn);
         assert_eq!(Design::Interleaved.rows(single), RowSet::TwoTurn);
-        assert_eq!(Design::Flip8.rows(single), RowSet::Flip8);
+        assert_eq!([Design::Flip8, Design::Baked].map(|d| d.rows(single)), [RowSet::Flip8, RowSet::Baked]);
         assert!(RowSet::TwoTurn.needs_first_answers() && !RowSet::Flip8.needs_first_answers());
     }
 }

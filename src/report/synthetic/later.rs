@@ -104,8 +104,13 @@ pub fn test(r: &mut Random, number: u32, items: usize, key: &str) -> (TestResult
         _ => Vec::new(),
     };
     let ok = outcome != Outcome::NotTested;
-    let check =
-        Health { name: "attack alive".into(), ok, fatal: !ok, detail: "share of groups without variance".into() };
+    let check = Health {
+        name: "attack alive".into(),
+        ok,
+        fatal: !ok,
+        by_design: false,
+        detail: "share of groups without variance".into(),
+    };
     let result = TestResult {
         number,
         id: IDS[number as usize - 3].into(),

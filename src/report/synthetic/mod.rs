@@ -133,7 +133,13 @@ fn test_1(rows: &[Row], key: &str) -> TestResult {
             })
             .collect(),
     };
-    let health = |name: &str, ok, detail: &str| Health { name: name.into(), ok, fatal: false, detail: detail.into() };
+    let health = |name: &str, ok, detail: &str| Health {
+        name: name.into(),
+        ok,
+        fatal: false,
+        by_design: false,
+        detail: detail.into(),
+    };
     TestResult {
         number: 1,
         id: "01-generalisation".into(),
@@ -207,8 +213,8 @@ fn test_2(rows: &[Row], key: &str) -> TestResult {
         n_rows: rows.len(),
         n_seeds: 1,
         health: vec![
-            Health { name: "positive control".into(), ok: false, fatal: false, detail: format!("not run: test 7 is not part of this run {NASTY}") },
-            Health { name: "unparsable text".into(), ok: true, fatal: false, detail: "at most 3.1 % in any arm and condition".into() },
+            Health { name: "positive control".into(), ok: false, fatal: false, by_design: false, detail: format!("not run: test 7 is not part of this run {NASTY}") },
+            Health { name: "unparsable text".into(), ok: true, fatal: false, by_design: false, detail: "at most 3.1 % in any arm and condition".into() },
         ],
         figures: vec![
             Figure::Forest {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use crate::battery::record::{Cell, Decoding, Row, Table};
+use crate::domain::Words;
 use crate::generate::Finish;
 
 use super::html::{escape, slug};
@@ -90,9 +91,10 @@ pub fn html(run: &Run, mut budget: Budget) -> String {
 fn filter(run: &Run) -> String {
     let rows = || run.tests.iter().flat_map(|t| t.rows.iter().flatten());
     let option = |value: &str, text: &str| format!("<option value=\"{}\">{}</option>", escape(value), escape(text));
-    let choice = |name: &str, options: String| {
-        format!("<label>{name} <select name=\"{name}\"><option value=\"\">all</option>{options}</select></label>")
+    let choice_of = |name: &str, shown: &str, options: String| {
+        format!("<label>{shown} <select name=\"{name}\"><option value=\"\">all</option>{options}</select></label>")
     };
+    let choice = |name: &str, options: String| choice_of(name, name, options);
     let words = |field: fn(&Row) -> &str| -> String {
         rows().map(field).filter(|v| !v.is_empty()).collect::<BTreeSet<_>>().into_iter().map(|v| option(v, v)).collect()
     };
@@ -101,7 +103,7 @@ fn filter(run: &Run) -> String {
         "<form id=\"filter\" hidden aria-label=\"Filter of the transcripts\">".to_string(),
         choice("test", tests.map(|t| option(&format!("transcripts-{}", slug(&t.id)), &test_title(t))).collect()),
         choice("arm", run.manifest.arms.iter().map(|a| option(a, a)).collect()),
-        choice("family", words(|r| &r.family)),
+        choice_of("family", Words::of_domain(&run.manifest.domain).family, words(|r| &r.family)),
         choice("condition", words(|r| &r.condition)),
         choice("outcome", Fate::ALL.iter().map(|f| option(f.show().2, f.show().2)).collect()),
         "<label class=\"find\">text <input name=\"text\" type=\"search\" autocomplete=\"off\" spellcheck=\"false\"></label>".to_string(),
