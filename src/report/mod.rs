@@ -48,7 +48,7 @@ pub enum ReportError {
     )]
     Parse { path: PathBuf, line: usize, detail: String },
     #[error(transparent)]
-    Pair(#[from] crate::pair::error::PairError),
+    Pair(Box<crate::pair::error::PairError>),
     /// Pieces of different runs lie in one folder.
     #[error(
         "{a} and {b} do not belong together: {detail}. A report never mixes runs: let `probity battery` go on in this folder, or move the file away"
@@ -57,6 +57,12 @@ pub enum ReportError {
     /// Runs that cannot stand on one page.
     #[error("runs side by side: {detail}")]
     Apart { detail: String },
+}
+
+impl From<crate::pair::error::PairError> for ReportError {
+    fn from(e: crate::pair::error::PairError) -> Self {
+        Self::Pair(Box::new(e))
+    }
 }
 
 impl ReportError {

@@ -210,9 +210,12 @@ fn mixed(dir: &Path, detail: String) -> PairError {
     PairError::File { path: dir.join("rows.jsonl"), detail }
 }
 
+/// What rows must have in common: its name in the plural, and where it stands.
+type Fact = (&'static str, fn(&Row) -> String);
+
 /// Every row ran on one build and device, with one model, tokenizer and template; the kernels may differ with the precision alone.
 fn alike(dir: &Path, rows: &[(usize, Row)]) -> Result<()> {
-    let facts: [(&str, fn(&Row) -> String); 7] = [
+    let facts: [Fact; 7] = [
         ("runs", |r| r.run_id.clone()),
         ("engine builds", |r| r.engine_build.clone()),
         ("devices", |r| r.device.clone()),

@@ -86,6 +86,9 @@ pub struct FactorEffect {
     pub self_flips: [[u64; 2]; 2],
 }
 
+/// Item, arm, wording and repeat of a cell.
+type Key<'a> = (&'a str, &'a str, usize, usize);
+
 /// Effects of every factor with two levels or more.
 ///
 /// # Errors
@@ -97,7 +100,7 @@ pub fn factors(
     checks: &[SelfCheck],
     options: &Options,
 ) -> Result<Vec<FactorEffect>> {
-    let mut by_setting: BTreeMap<&Factors, BTreeMap<(&str, &str, usize, usize), &Cell>> = BTreeMap::new();
+    let mut by_setting: BTreeMap<&Factors, BTreeMap<Key<'_>, &Cell>> = BTreeMap::new();
     for cell in evidence.cells.iter().filter(|c| c.row.is_some()) {
         let p = &cell.place;
         let key = (p.item_id.as_str(), p.arm.as_str(), p.paraphrase, p.repeat);

@@ -516,7 +516,7 @@ fn flags(evidence: &Evidence, a: &Analysis) -> Vec<Flag> {
         )));
     }
     if let Some(primary) = a.primary() {
-        out.extend(primary.warnings.iter().map(words::amber_of));
+        out.extend(primary.warnings.iter().map(words::amber));
         if primary.order.notes.iter().any(|n| n.starts_with("one order")) {
             out.push(words::amber(
                 "The arms were asked in one order only: order is excluded by the A/A control, not by the design",

@@ -140,9 +140,10 @@ impl Counted {
     }
 }
 
-/// The settings of a run in order.
+/// The settings of which something was run, in order.
 pub fn settings(evidence: &Evidence) -> Vec<Factors> {
-    let mut all: Vec<Factors> = evidence.cells.iter().map(|c| c.place.factors.clone()).collect();
+    let run = evidence.cells.iter().filter(|c| c.row.is_some());
+    let mut all: Vec<Factors> = run.map(|c| c.place.factors.clone()).collect();
     all.sort();
     all.dedup();
     all

@@ -151,10 +151,6 @@ pub fn red(text: impl Into<String>) -> Flag {
     Flag { severity: Severity::Red, text: text.into() }
 }
 
-pub fn amber_of(text: &String) -> Flag {
-    amber(text.clone())
-}
-
 pub fn amber(text: impl Into<String>) -> Flag {
     Flag { severity: Severity::Amber, text: text.into() }
 }

@@ -171,10 +171,11 @@ pub fn parts(a: &Analysis, files: &mut Files) -> String {
     }
     let rows: Vec<(String, &StatResult)> =
         a.categories.iter().map(|p| (format!("{} (n = {})", p.name, p.table.n()), &p.delta)).collect();
-    if rows.len() > 1 {
-        if let Some(d) = parts_figure("categories", "Gap of the primary arms by category", &rows, margin) {
-            out.push_str(&files.figure("parts", d));
-        }
+    let several = rows.len() > 1;
+    if let Some(d) =
+        parts_figure("categories", "Gap of the primary arms by category", &rows, margin).filter(|_| several)
+    {
+        out.push_str(&files.figure("parts", d));
     }
     out.push_str("</section>");
     out

@@ -39,7 +39,7 @@ pub fn write_pair(dir: &Path) -> Result<PairWritten, ReportError> {
     let run = evidence.cells.iter().filter(|c| c.row.is_some());
     let (rows, labelled) = (run.clone().count(), run.filter(|c| c.label.is_some()).count());
     if (rows, labelled) != (analysis.completeness.run, analysis.completeness.labelled) {
-        return Err(ReportError::Pair(PairError::File {
+        return Err(ReportError::from(PairError::File {
             path: dir.join(analyse::FILE),
             detail: format!(
                 "it is of {} rows and {} labels, the folder has {rows} and {labelled}; run `probity pair analyse` again",
