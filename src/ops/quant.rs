@@ -183,9 +183,10 @@ impl<'a> Codes<'a> {
 
     /// Element `i` of the row-major matrix.
     pub fn get(&self, i: usize) -> f32 {
-        let mut one = [0.0];
-        self.expand(i, &mut one);
-        one[0]
+        let (codes, scales) = self.row(i / self.cols);
+        let (at, bits) = (i % self.cols, self.format.bits());
+        let per = 32 / bits;
+        self.format.level(codes[at / per] >> (bits * (at % per))) * scale_of(scales, at / self.format.group())
     }
 
     /// Elements `at ..` of the row-major matrix, all of one row.
