@@ -106,8 +106,9 @@ pub fn run_probe(args: Args) -> Result<i32, Box<dyn Error>> {
     }
     let mut table = Table {
         title: format!(
-            "Rank correlation with {} within families, out of fold: {}",
+            "Rank correlation with {} within {}, out of fold: {}",
             config.domain.words().target,
+            config.domain.words().families,
             args.model
         ),
         columns: ["block", "skill", "p", "family-wise p"].map(String::from).to_vec(),

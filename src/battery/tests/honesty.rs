@@ -4,11 +4,11 @@ use super::super::config::{Arm, Attractors};
 use super::super::flips::Flipped;
 use super::super::phase::{Check, Phase as Training, Trajectory};
 use super::super::run::train_one;
-use super::super::segments::Segment;
+use super::super::segments::{Segment, Wanted};
 use super::super::{rows, test01_generalisation, test02_monitoring, test04_counter, test08_seeds};
 use super::*;
 use crate::domain::honesty::curriculum::Phase;
-use crate::domain::honesty::{Design, Frame, HonestyConfig};
+use crate::domain::honesty::{Design, Frame, Honesty, HonestyConfig};
 use crate::train::run::Ended;
 
 fn honesty(dir: &Path) -> BatteryConfig {
@@ -156,6 +156,22 @@ fn two_turn_rows_rest_on_the_models_own_answers_across_a_stop() {
     }
     let weights = |p: &Path| read(&p.join("model.safetensors"));
     assert!(weights(&made) == weights(&again), "the weights differ");
+}
+
+/// Dev at every segment of two steps, and, from the third segment on at the earliest, three first answers to each of 40 statements.
+#[test]
+fn a_plan_counts_what_a_training_asks_its_own_model() {
+    let c = honesty(Path::new("."));
+    let h = Honesty::new(c.honesty_config().into_owned()).unwrap();
+    let (dev, train) = (h.data().dev.len(), h.data().train.len());
+    assert_eq!(Wanted::Design.questions(&h, 8), 4 * dev + 2 * 3 * train);
+    assert_eq!(Wanted::Attack.questions(&h, 8), 4 * dev + 4 * 3 * train);
+    assert_eq!((Wanted::Direct.questions(&h, 8), Wanted::Design.questions(&h, 2)), (0, dev));
+    let paper = HonestyConfig { curriculum: h.config().curriculum, ..HonestyConfig::paper() };
+    let h = Honesty::new(paper).unwrap();
+    assert_eq!(Wanted::Design.questions(&h, 8), 4 * 38 + 2 * 174);
+    // The study's counter-training bakes the truth in: there is nothing to ask.
+    assert_eq!(Wanted::Attack.questions(&h, 8), 0);
 }
 
 /// The study's flip8 pays for an echo: a model that knows nothing yet is not trained on it, unless the experiment allows that and says so.
