@@ -13,6 +13,10 @@ pub struct Dims {
 
 /// `y[m,n] = x[m,k] w[n,k]^T (+ bias[n])`.
 pub fn nt<F: Real>(y: &mut [F], x: &[F], w: Values<F>, bias: Option<&[F]>, d: Dims) {
+    // Codes are read once, not once for each row.
+    if let Values::Quant(_) = w {
+        return nt(y, x, Values::F(&w.to_vec()), bias, d);
+    }
     for i in 0..d.m {
         for j in 0..d.n {
             let mut sum = F::ZERO;
@@ -29,6 +33,9 @@ pub fn nt<F: Real>(y: &mut [F], x: &[F], w: Values<F>, bias: Option<&[F]>, d: Di
 
 /// `dx[m,k] += dy[m,n] w[n,k]`.
 pub fn nn<F: Real>(dx: &mut [F], dy: &[F], w: Values<F>, d: Dims) {
+    if let Values::Quant(_) = w {
+        return nn(dx, dy, Values::F(&w.to_vec()), d);
+    }
     for i in 0..d.m {
         for j in 0..d.n {
             for l in 0..d.k {

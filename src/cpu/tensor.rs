@@ -42,6 +42,15 @@ impl<F: Real> Values<'_, F> {
         }
     }
 
+    /// The elements in the arithmetic type (bf16 and codes expanded).
+    pub fn to_vec(&self) -> Vec<F> {
+        match self {
+            Values::F(v) => v.to_vec(),
+            Values::Bf16(v) => v.iter().map(|&b| F::of_bf16(b)).collect(),
+            Values::Quant(v) => v.to_vec().into_iter().map(F::of_f32).collect(),
+        }
+    }
+
     pub fn len(&self) -> usize {
         match self {
             Values::F(v) => v.len(),
@@ -77,13 +86,9 @@ impl<F: Real> CpuTensor<F> {
         Self { rows: w.rows, cols: w.cols, data: Data::Quant(w.format, w.words.clone()), pool: None }
     }
 
-    /// The elements in the arithmetic type (bf16 and codes expanded).
+    /// See [`Values::to_vec`].
     pub fn values(&self) -> Vec<F> {
-        match self.view() {
-            Values::F(v) => v.to_vec(),
-            Values::Bf16(v) => v.iter().map(|&b| F::of_bf16(b)).collect(),
-            Values::Quant(v) => v.to_vec().into_iter().map(F::of_f32).collect(),
-        }
+        self.view().to_vec()
     }
 
     pub(super) fn view(&self) -> Values<'_, F> {

@@ -429,8 +429,8 @@ fn what_a_model_cannot_be_asked_is_said_before_any_work() {
             && !facts.no_frame["none_empty"].contains("helpful")
     );
     assert!(facts.frame_lengths.iter().all(|l| l.arm != "free" || l.difference == 0) && !facts.reasons);
-    c.design.precisions = vec!["f32".into(), "int8".into()];
-    assert!(Engine::open(&o, &c, &stimuli).err().unwrap().to_string().contains("int8"));
+    c.design.precisions = vec!["f32".into(), "fp4".into()];
+    assert!(Engine::open(&o, &c, &stimuli).err().unwrap().to_string().contains("fp4"));
     c.model = "no/such-model".into();
     assert!(Engine::open(&o, &c, &stimuli).is_err());
 }
