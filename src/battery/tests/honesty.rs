@@ -184,13 +184,13 @@ fn a_design_that_pays_for_an_echo_is_refused_or_allowed_by_its_key() {
     *h = HonestyConfig { design: Design::Flip8, curriculum: h.curriculum, ..HonestyConfig::paper() };
     let o = Cpu::<f32>::new();
     let e = train_one(&o, &c, &dir.path().join("refused"), Arm::Value, 42, &mut Silent).unwrap_err().to_string();
-    assert!(e.contains("echo") && e.contains("half way"), "{e}");
+    assert!(e.contains("degenerate policy") && e.contains("half way"), "{e}");
     c.attractors = Attractors::Allow;
     let allowed = dir.path().join("allowed");
     train_one(&o, &c, &allowed, Arm::Value, 42, &mut Silent).unwrap();
     let segment: Segment =
         serde_json::from_slice(&read(&allowed.join("train/value/seed-42/curriculum/segment-0.json"))).unwrap();
-    assert!(segment.note.is_some_and(|n| n.contains("allowed all the same") && n.contains("echo")));
+    assert!(segment.note.is_some_and(|n| n.contains("allowed all the same") && n.contains("degenerate policy")));
     assert!(segment.rows.iter().any(|r| r.frame.first() == Some(r.truth)));
     let manifest = String::from_utf8(read(&allowed.join("manifest.json"))).unwrap();
     assert!(manifest.contains("attractors = \\\"allow\\\""), "{manifest}");
