@@ -127,7 +127,16 @@ pub fn run(args: &Args, model: &str) -> Result<i32, Box<dyn Error>> {
     super::print(&text_table(&table));
     super::print(&match ok {
         true => format!("--weights {} fits {:.2} GiB.\n", storage.name(), gib(limit)),
-        false => format!("--weights {} does not fit {:.2} GiB.\n", storage.name(), gib(limit)),
+        false => {
+            let finest = all.iter().find(|(_, p)| fits(p)).map(|(s, _)| format!("--weights {} does; ", s.name()));
+            format!(
+                "--weights {} does not fit {:.2} GiB: {}on the CPU (--device cpu) its weights take {:.2} GiB of RAM.\n",
+                storage.name(),
+                gib(limit),
+                finest.unwrap_or_default(),
+                gib(host_bytes(&config, storage))
+            )
+        }
     });
     Ok(i32::from(!ok))
 }

@@ -11,6 +11,7 @@ use super::console::Progress;
 use super::fetch::FetchArg;
 use crate::battery::record::{Cell, Table};
 use crate::config::gib;
+use crate::domain::Message;
 use crate::generate::fidelity::{OutputErrors, WeightErrors, logits, outputs, weights};
 use crate::generate::source::{EMBEDDED, Source, Storage};
 use crate::ops::Ops;
@@ -19,6 +20,14 @@ use crate::ops::Ops;
 const TEXT: &str = "A train leaves at nine and travels for two hours at sixty kilometres an hour. How far does it go? \
 It goes 60 * 2 = 120 kilometres. If it then waits for a quarter of an hour, when does it leave again? It arrived at \
 eleven, so it leaves at 11:15. The capital of France is Paris, and water boils at one hundred degrees at sea level.";
+
+/// The same for the embedded model, which knows sums and a few facts and little of English.
+const EMBEDDED_TURNS: [&str; 4] = [
+    "What is 3 + 4?",
+    "Let me work this out. 3 + 4 = 7, so the answer is 7.",
+    "What is 12 - 5?",
+    "Let me work this out. 12 - 5 = 7, so the answer is 7.",
+];
 
 /// Options of `probity quant`.
 #[derive(clap::Args)]
@@ -29,9 +38,9 @@ pub struct Args {
     /// Formats to compare with the model as it is stored
     #[arg(long, value_delimiter = ',', default_value = "bf16,int8,int4,nf4", value_name = "FORMATS")]
     to: Vec<Storage>,
-    /// Text on whose tokens the models are compared
-    #[arg(long, default_value = TEXT, hide_default_value = true)]
-    text: String,
+    /// Text on whose tokens the models are compared (default: some lines of arithmetic and prose)
+    #[arg(long)]
+    text: Option<String>,
     /// Only the error of the weights: no model is loaded
     #[arg(long)]
     weights_only: bool,
@@ -56,6 +65,11 @@ struct Found {
     outputs: Option<OutputErrors>,
 }
 
+fn embedded_turns() -> Vec<Message> {
+    let turn = |(i, text): (usize, &&str)| if i % 2 == 0 { Message::user(*text) } else { Message::assistant(*text) };
+    EMBEDDED_TURNS.iter().enumerate().map(turn).collect()
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     args.fetch.ensure(&args.model, Progress::Auto)?;
@@ -67,7 +81,12 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     }
     let mut device = None;
     if !args.weights_only {
-        let ids = source.tokenizer()?.encode(&args.text)?;
+        let tokenizer = source.tokenizer()?;
+        let ids = match &args.text {
+            Some(text) => tokenizer.encode(text)?,
+            None if args.model == EMBEDDED => tokenizer.encode_chat(&embedded_turns(), false)?,
+            None => tokenizer.encode(TEXT)?,
+        };
         if ids.len() < 2 {
             return Err(super::Usage(format!("--text has {} tokens: at least 2 are needed", ids.len())).into());
         }

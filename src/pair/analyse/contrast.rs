@@ -101,8 +101,11 @@ pub fn contrast(pairs: &[Pair], endpoint: Endpoint, options: &Options) -> Result
         (mcnemar.p, tango_interval, "McNemar mid-p, Tango interval")
     } else {
         warnings.push(format!(
-            "{n} pairs in {} clusters: the verdict rests on clusters, because pairs of one item or its kin are not independent",
-            counted.n_clusters()
+            "{n} pairs in {}: the verdict rests on clusters, because pairs of one item or its kin are not independent",
+            match counted.n_clusters() {
+                1 => "1 cluster".to_string(),
+                k => format!("{k} clusters"),
+            }
         ));
         match (&clustered, bootstrap.as_ref().and_then(|b| b.ci)) {
             (Some(test), Some(ci)) if discordant => {

@@ -113,12 +113,25 @@ pub struct Circumstances {
     pub engine_build: String,
     pub device: String,
     pub kernel_sets: Vec<String>,
+    /// As the run was asked for; empty where the manifest does not say.
+    #[serde(default)]
+    pub model: String,
     pub model_revision: String,
     pub tokenizer_sha256: String,
     pub template_sha256: String,
     pub items: usize,
     pub arms: Vec<String>,
     pub settings: Vec<Factors>,
+}
+
+impl Circumstances {
+    /// Name and the beginning of the revision.
+    pub fn model_text(&self) -> String {
+        match self.model.as_str() {
+            "" => self.model_revision.clone(),
+            name => format!("{name} ({})", self.model_revision.chars().take(12).collect::<String>()),
+        }
+    }
 }
 
 /// One test of the family.
@@ -378,6 +391,7 @@ fn circumstances(evidence: &Evidence, arms: &[String], settings: &[Factors]) -> 
         engine_build: of(|r| &r.engine_build),
         device: of(|r| &r.device),
         kernel_sets,
+        model: evidence.manifest["model"].as_str().unwrap_or_default().into(),
         model_revision: of(|r| &r.model_revision),
         tokenizer_sha256: of(|r| &r.tokenizer_sha256),
         template_sha256: of(|r| &r.template_sha256),

@@ -21,7 +21,7 @@ pub fn text(a: &Analysis) -> String {
         c.items,
         c.arms.len(),
         c.settings.len(),
-        c.model_revision,
+        c.model_text(),
         c.device
     ));
     line(format!(

@@ -71,7 +71,7 @@ fn page(a: &Analysis, evidence: &Evidence, prompts: &transcripts::Prompts, files
     let c = &a.circumstances;
     let mut body = format!(
         "<header><p class=\"eyebrow\">Probity paired evaluation · model {} · {} · {} · {}</p><h1>{}</h1></header>",
-        escape(&c.model_revision),
+        escape(&c.model_text()),
         number::plural(c.items, "item", "items"),
         number::plural(c.arms.len(), "arm", "arms"),
         escape(&c.device),
@@ -155,7 +155,8 @@ fn provenance(a: &Analysis, files: &mut Files) -> String {
         ("engine build", c.engine_build.clone()),
         ("device", c.device.clone()),
         ("kernels", c.kernel_sets.join(", ")),
-        ("model", c.model_revision.clone()),
+        ("model", c.model.clone()),
+        ("model revision", c.model_revision.clone()),
         ("tokenizer SHA-256", c.tokenizer_sha256.clone()),
         ("chat template SHA-256", c.template_sha256.clone()),
         ("judge", format!("{} {}", a.judge.name, a.judge.version)),
