@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{PairConfig, Wordings};
 use super::error::Result;
 use super::order::orders;
-use super::row::{Blocking, Factors, OrderGroup};
+use super::row::{Blocking, Factors, OrderGroup, Row};
 use crate::battery::record::sha256_hex;
 use crate::domain::tier::openings::Openings;
 use crate::domain::tier::{ArmSet, ItemSet};
@@ -68,6 +68,27 @@ pub struct Cell {
     /// Place of the item in its file.
     #[serde(skip)]
     pub item: usize,
+}
+
+impl Cell {
+    /// The plan's part of a row; the place in the file of items is not in it.
+    pub fn of(row: &Row) -> Self {
+        Self {
+            cell_id: row.cell_id.clone(),
+            item_id: row.item_id.clone(),
+            cluster_id: row.cluster_id.clone(),
+            category: row.category.clone(),
+            arm: row.arm.clone(),
+            paraphrase: row.paraphrase,
+            repeat: row.repeat,
+            factors: row.factors.clone(),
+            order_position: row.order_position,
+            order_group: row.order_group,
+            batch_id: row.batch_id,
+            batch_row: row.batch_row,
+            item: 0,
+        }
+    }
 }
 
 /// Cells, and the hash of everything that decided them.

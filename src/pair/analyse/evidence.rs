@@ -3,49 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::bad_line;
 use crate::domain::tier::Label;
 use crate::pair::error::{PairError, Result};
+use crate::pair::plan;
 use crate::pair::row::{Factors, Judged, Row};
-
-/// Where a cell stands in the design: what a line of `plan.jsonl` and of `rows.jsonl` have in common.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-pub struct Place {
-    pub cell_id: String,
-    pub item_id: String,
-    pub cluster_id: String,
-    pub category: String,
-    pub arm: String,
-    pub paraphrase: usize,
-    pub repeat: usize,
-    #[serde(flatten)]
-    pub factors: Factors,
-    pub order_position: usize,
-}
-
-impl Place {
-    fn of(row: &Row) -> Self {
-        Self {
-            cell_id: row.cell_id.clone(),
-            item_id: row.item_id.clone(),
-            cluster_id: row.cluster_id.clone(),
-            category: row.category.clone(),
-            arm: row.arm.clone(),
-            paraphrase: row.paraphrase,
-            repeat: row.repeat,
-            factors: row.factors.clone(),
-            order_position: row.order_position,
-        }
-    }
-}
 
 /// A planned cell, the row it became, and the chosen judge's label.
 #[derive(Clone, Debug)]
 pub struct Cell {
-    pub place: Place,
+    /// As planned, or read off the row where there is no plan.
+    pub place: plan::Cell,
     pub row: Option<Row>,
     pub label: Option<Label>,
 }
@@ -88,7 +58,7 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
         });
     }
     alike(dir, &rows)?;
-    let plan: Option<Vec<(usize, Place)>> = lines(&dir.join("plan.jsonl"), false)?;
+    let plan: Option<Vec<(usize, plan::Cell)>> = lines(&dir.join("plan.jsonl"), false)?;
     let planned = plan.is_some();
     let mut cells: BTreeMap<String, Cell> = BTreeMap::new();
     for (line, place) in plan.into_iter().flatten() {
@@ -102,14 +72,14 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
         match cells.get_mut(&row.cell_id) {
             Some(cell) if cell.row.is_some() => return bad(format!("cell {} stands there twice", row.cell_id)),
             Some(cell) => {
-                if cell.place != Place::of(&row) {
+                if cell.place != plan::Cell::of(&row) {
                     return bad(format!("cell {} is not what plan.jsonl says of it", row.cell_id));
                 }
                 cell.row = Some(row);
             }
             None if planned => return bad(format!("cell {} is not in plan.jsonl", row.cell_id)),
             None => {
-                let cell = Cell { place: Place::of(&row), row: Some(row), label: None };
+                let cell = Cell { place: plan::Cell::of(&row), row: Some(row), label: None };
                 cells.insert(cell.place.cell_id.clone(), cell);
             }
         }
@@ -133,7 +103,7 @@ pub fn read(dir: &Path, judge: Option<&str>) -> Result<Evidence> {
 }
 
 /// Order of the design.
-fn key(p: &Place) -> (&Factors, &str, usize, usize, &str) {
+fn key(p: &plan::Cell) -> (&Factors, &str, usize, usize, &str) {
     (&p.factors, &p.item_id, p.paraphrase, p.repeat, &p.arm)
 }
 

@@ -32,7 +32,7 @@ use flags::flags;
 
 pub use contrast::{Contrast, OrderEffects};
 pub use controls::{Continuous, Manipulation, NoiseAdjusted, SelfCheck};
-pub use evidence::{Cell, Evidence, HAND, Labels, Place, read};
+pub use evidence::{Cell, Evidence, HAND, Labels, read};
 pub use factors::{Factor, FactorEffect};
 pub use flags::{Flag, Severity};
 pub use judges::{Agreement, Corrected, Judge};
