@@ -60,6 +60,16 @@ fn sizes() -> ModelConfig {
     sizes.config(Path::new("test")).unwrap()
 }
 
+/// Weights that say nothing, stored as asked.
+fn params_of(o: &Gpu, config: &ModelConfig, storage: Storage) -> Params<<Gpu as Ops>::T> {
+    let made = Params::build(config, |s| match storage.dtype(&s, false) {
+        Dtype::F32 => Ops::zeros(o, s.rows, s.cols),
+        Dtype::Bf16 => o.zeros_bf16(s.rows, s.cols),
+        Dtype::Quant(q) => o.upload_quant(&QuantMatrix::new(q, s.rows, s.cols, &vec![0.5; s.len()])?),
+    });
+    made.unwrap()
+}
+
 /// Weights of every format, the cache, prompts and steps.
 #[test]
 fn plans_of_generating_are_what_the_device_counts() {
@@ -69,12 +79,8 @@ fn plans_of_generating_are_what_the_device_counts() {
         for storage in [Storage::Bf16, Storage::Int8, Storage::Int4, Storage::Nf4] {
             let options = GpuOptions { max_binding: None, checked_shaders: false, ..GpuOptions::poor() };
             let o = Gpu::open(&adapter, &options).unwrap();
-            let params = Params::build(&config, |s| match storage.dtype(&s, true) {
-                Dtype::F32 => Ops::zeros(&o, s.rows, s.cols),
-                Dtype::Bf16 => o.zeros_bf16(s.rows, s.cols),
-                Dtype::Quant(q) => o.upload_quant(&QuantMatrix::new(q, s.rows, s.cols, &vec![0.5; s.len()])?),
-            });
-            let model = Qwen2::new(&o, config.clone(), params.unwrap(), prompt + completion).unwrap();
+            let params = params_of(&o, &config, storage);
+            let model = Qwen2::new(&o, config.clone(), params, prompt + completion).unwrap();
             let requests: Vec<Request> =
                 (0..batch as u32).map(|i| Request { prompt: vec![7; prompt], sequences: vec![i] }).collect();
             let settings = GenerateConfig {
@@ -106,6 +112,7 @@ fn plans_are_what_the_device_counts() {
             (&config, Precision::Bf16, Recompute::None, 4096, None),
             (&config, Precision::Bf16, Recompute::Layer, 4096, None),
             (&config, Precision::Bf16, Recompute::Layer, 4096, Some(&lora)),
+            (&config, Precision::Nf4, Recompute::Layer, 4096, Some(&lora)),
             (&llama, Precision::Bf16, Recompute::None, 4096, None),
             (&llama, Precision::Bf16, Recompute::Layer, 4096, Some(&lora)),
         ] {
@@ -124,11 +131,8 @@ fn plans_are_what_the_device_counts() {
             let optim = OptimConfig { precision, ..OptimConfig::default() };
             let prompt = 37;
             let model = || {
-                let params = Params::build(config, |s| match precision {
-                    Precision::Bf16 if !s.vector => o.zeros_bf16(s.rows, s.cols),
-                    _ => Ops::zeros(&o, s.rows, s.cols),
-                });
-                Qwen2::new(&o, config.clone(), params.unwrap(), prompt + 16).unwrap()
+                let params = params_of(&o, config, precision.storage());
+                Qwen2::new(&o, config.clone(), params, prompt + 16).unwrap()
             };
             let (trained, anchor) = match lora {
                 None => (model(), model()),

@@ -4,7 +4,7 @@
     python scripts/make_quant_golden.py          # needs numpy
 
 NF4 follows bitsandbytes (the 16 levels of QLoRA, the nearest one of w / absmax), int4 ggml's Q4_0, int8 symmetric rounding. Scales are bf16,
-rounded away from zero. The table at the end is the error on a million Gaussian weights, with the alternatives that were not taken.
+rounded away from zero. The table at the end is the error on 262,144 Gaussian weights, with the alternatives that were not taken.
 """
 
 import json

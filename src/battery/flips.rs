@@ -214,7 +214,7 @@ pub fn flips_of<O: Ops>(
     let chat = source.tokenizer()?;
     let positions = longest(&*domain, &chat, config)?;
     let loaded = if resumed {
-        let base = source.load(o, positions, config.optim.precision.storage())?;
+        let base = source.load(o, positions, storage)?;
         let mut trained = match &config.lora {
             Some(lora) => base.with_fresh_adapters(o, lora, seed)?,
             None => base,

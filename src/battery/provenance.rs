@@ -66,6 +66,11 @@ impl Provenance {
             weights: storage.words(),
             device: o.device_name(),
             model_sha256: match Path::new(model) {
+                // Adapters say nothing without their base.
+                dir if checkpoint::is_checkpoint(dir) && config.lora.is_some() => {
+                    let both = [Source::open(&config.model)?.sha256()?, checkpoint::sha256(dir)?];
+                    super::record::sha256_hex(both.join(" ").as_bytes())
+                }
                 dir if checkpoint::is_checkpoint(dir) => checkpoint::sha256(dir)?,
                 _ => Source::open(model)?.sha256()?,
             },

@@ -15,7 +15,6 @@ use crate::battery::provenance::Provenance;
 use crate::battery::rows;
 use crate::battery::run::Reporter;
 use crate::domain::Condition;
-use crate::generate::source::Storage;
 use crate::ops::Ops;
 
 /// Ask, contradict three times, ask again: the study's flip table and the 2x2 of every turn, for any list of models
@@ -102,10 +101,12 @@ impl Job for Flips<'_> {
     type Out = (Vec<Flipped>, Vec<Provenance>);
     fn run<O: Ops>(&mut self, o: &O) -> Result<Self::Out, Box<dyn Error>> {
         let (mut all, mut made) = (Vec::new(), Vec::new());
+        // One storage for all: a checkpoint is trained on it, and its `final` beside it must be read alike.
+        let storage = self.config.optim.precision.storage();
         for (i, [name, model]) in self.models.iter().enumerate() {
             self.screen.progress("flips", i, self.models.len());
-            all.extend(flips_of(o, self.config, ([name, model], Storage::AsStored), 0)?.unwrap_or_default());
-            made.push(Provenance::new(o, self.config, (model, Storage::AsStored), &[Condition::Neutral], 0)?);
+            all.extend(flips_of(o, self.config, ([name, model], storage), 0)?.unwrap_or_default());
+            made.push(Provenance::new(o, self.config, (model, storage), &[Condition::Neutral], 0)?);
         }
         self.screen.progress("flips", self.models.len(), self.models.len());
         Ok((all, made))

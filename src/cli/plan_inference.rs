@@ -11,20 +11,19 @@ use crate::battery::record::{Cell, Table};
 use crate::config::gib;
 use crate::generate::memory::{InferencePlan, MAX_BINDING, MAX_BUFFER, host_bytes, plan};
 use crate::generate::source::{Source, Storage};
-use crate::model::config::{ModelConfig, Sizes};
+use crate::model::config::{Family, ModelConfig, Sizes};
 
-/// Sizes of published models that need not be there: name, hidden, blocks, heads, key/value heads, MLP, vocabulary.
-const PUBLISHED: [(&str, [usize; 6], bool); 4] = [
-    ("qwen2.5-0.5b", [896, 24, 14, 2, 4864, 151_936], true),
-    ("qwen2.5-1.5b", [1536, 28, 12, 2, 8960, 151_936], true),
-    ("qwen2.5-7b", [3584, 28, 28, 4, 18_944, 152_064], false),
-    // Its biases are counted, which it has not: a megabyte.
-    ("llama-3.1-8b", [4096, 32, 32, 8, 14_336, 128_256], false),
+/// Sizes of published models that need not be there: name, family, hidden, blocks, heads, key/value heads, MLP, vocabulary.
+const PUBLISHED: [(&str, Family, [usize; 6], bool); 4] = [
+    ("qwen2.5-0.5b", Family::Qwen2, [896, 24, 14, 2, 4864, 151_936], true),
+    ("qwen2.5-1.5b", Family::Qwen2, [1536, 28, 12, 2, 8960, 151_936], true),
+    ("qwen2.5-7b", Family::Qwen2, [3584, 28, 28, 4, 18_944, 152_064], false),
+    ("llama-3.1-8b", Family::Llama, [4096, 32, 32, 8, 14_336, 128_256], false),
 ];
 
 /// A published model's sizes, those of a folder's config.json, or of a model in the cache.
 fn config_of(model: &str, positions: usize) -> Result<ModelConfig, Box<dyn Error>> {
-    if let Some((_, [h, l, q, kv, f, v], tied)) = PUBLISHED.iter().find(|(name, ..)| *name == model) {
+    if let Some((_, family, [h, l, q, kv, f, v], tied)) = PUBLISHED.iter().find(|(name, ..)| *name == model) {
         let sizes = Sizes {
             hidden_size: *h,
             num_hidden_layers: *l,
@@ -37,6 +36,7 @@ fn config_of(model: &str, positions: usize) -> Result<ModelConfig, Box<dyn Error
         };
         let mut config = sizes.config(Path::new(model))?;
         config.tie_word_embeddings = *tied;
+        config.family = *family;
         return Ok(config);
     }
     let folder = Path::new(model);
@@ -66,7 +66,11 @@ pub fn run(args: &Args, model: &str) -> Result<i32, Box<dyn Error>> {
     // What cannot be made at all does not fit.
     let fits = |p: &Result<InferencePlan, crate::ops::OpError>| p.as_ref().is_ok_and(|p| p.total() <= limit);
     let picked = match args.weights {
-        Some(Storage::AsStored) | None => all.iter().find(|(_, p)| fits(p)).map(|(s, _)| *s),
+        Some(Storage::AsStored) => {
+            let text = "--weights as-stored names no format: give f32, bf16, int8, int4 or nf4";
+            return Err(super::Usage(text.into()).into());
+        }
+        None => all.iter().find(|(_, p)| fits(p)).map(|(s, _)| *s),
         Some(storage) => Some(storage),
     };
     let chosen = picked.map(|s| (s, of(s)));
@@ -156,6 +160,7 @@ mod tests {
                 let p = of(model, storage);
                 assert!(p.total() < 8_000_000_000, "{model} {storage:?}: {p:?}");
             }
+            assert!(of(model, Storage::Int8).total() > 8_000_000_000, "{model}");
             let bf16 = of(model, Storage::Bf16);
             assert!(bf16.total() > 15_000_000_000, "{model}: {bf16:?}");
             let weights = |p: &InferencePlan| (p.vocabulary + p.blocks) as f64;

@@ -14,6 +14,7 @@ use crate::config::gib;
 use crate::domain::Message;
 use crate::generate::fidelity::{OutputErrors, WeightErrors, logits, outputs, weights};
 use crate::generate::source::{EMBEDDED, Source, Storage};
+use crate::model::config::Family;
 use crate::ops::Ops;
 
 /// A text of arithmetic and prose, for want of another.
@@ -38,7 +39,7 @@ pub struct Args {
     /// Formats to compare with the model as it is stored
     #[arg(long, value_delimiter = ',', default_value = "bf16,int8,int4,nf4", value_name = "FORMATS")]
     to: Vec<Storage>,
-    /// Text on whose tokens the models are compared (default: some lines of arithmetic and prose)
+    /// Text on whose tokens the models are compared, with its begin-of-text token if the model wants one (default: some lines of arithmetic and prose)
     #[arg(long)]
     text: Option<String>,
     /// Only the error of the weights: no model is loaded
@@ -85,7 +86,12 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
         let ids = match &args.text {
             Some(text) => tokenizer.encode(text)?,
             None if args.model == EMBEDDED => tokenizer.encode_chat(&embedded_turns(), false)?,
-            None => tokenizer.encode(TEXT)?,
+            None => {
+                // A Llama text begins with its own token, which raw text has not.
+                let config = &source.checkpoint.config;
+                let begin = config.bos_token_id.filter(|_| config.family == Family::Llama);
+                begin.into_iter().chain(tokenizer.encode(TEXT)?).collect()
+            }
         };
         if ids.len() < 2 {
             return Err(super::Usage(format!("--text has {} tokens: at least 2 are needed", ids.len())).into());

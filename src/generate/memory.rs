@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::source::Storage;
+use super::source::{EMBEDDING, HEAD, Storage};
 use super::{GenerateConfig, Request, generate};
 use crate::gpu::meter::Meter;
 use crate::model::config::ModelConfig;
@@ -68,7 +68,7 @@ pub fn plan(
         let before = o.held().now;
         // Checkpoints of the sizes that planning is for are in bf16.
         let made = o.tensor(s.rows, s.cols, storage.dtype(&s, true))?;
-        if s.rows == config.vocab_size {
+        if [EMBEDDING, HEAD].contains(&s.name.as_str()) {
             vocabulary += o.held().now - before;
         }
         Ok::<_, crate::ops::OpError>(made)

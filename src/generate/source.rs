@@ -103,8 +103,8 @@ impl FromStr for Storage {
 }
 
 /// The two tables of the vocabulary.
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(super) const HEAD: &str = "lm_head.weight";
 
 /// An opened model: weights, and the files that travel with them.
 pub struct Source {
@@ -177,10 +177,7 @@ impl Source {
             // All readers refuse NaN and infinities.
             Ok(match storage.dtype(&s, bf16) {
                 Dtype::F32 => o.upload(s.rows, s.cols, &c.f32(&s.name)?)?,
-                Dtype::Bf16 => {
-                    c.f32(&s.name)?;
-                    o.upload_bf16(s.rows, s.cols, &c.bf16(&s.name)?)?
-                }
+                Dtype::Bf16 => o.upload_bf16(s.rows, s.cols, &c.bf16(&s.name)?)?,
                 Dtype::Quant(q) => o.upload_quant(&c.quantised(&s, q)?)?,
             })
         })?;

@@ -89,7 +89,7 @@ impl Meter {
         let bytes = size_class(bytes);
         if bytes > self.max_buffer {
             return Err(OpError::Unsupported(format!(
-                "a tensor of {bytes} bytes is larger than the largest buffer that plans assume ({} bytes): use a smaller batch, or adapters on bf16 weights",
+                "a tensor of {bytes} bytes is larger than the largest buffer that plans assume ({} bytes): use a smaller batch or fewer bits a weight (in training: adapters on bf16 or quantised weights)",
                 self.max_buffer
             )));
         }

@@ -57,10 +57,17 @@ pub fn is_checkpoint(dir: &Path) -> bool {
 /// SHA-256 (hex) of a checkpoint's weights.
 pub fn sha256(dir: &Path) -> Result<String> {
     use sha2::{Digest, Sha256};
+    use std::io::Read;
     let adapters = dir.join("adapters.safetensors");
     let path = if adapters.exists() { adapters } else { dir.join("model.safetensors") };
-    let bytes = std::fs::read(&path).map_err(TrainError::io(&path))?;
-    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+    let mut file = std::fs::File::open(&path).map_err(TrainError::io(&path))?;
+    let (mut hash, mut part) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut part).map_err(TrainError::io(&path))? {
+            0 => return Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect()),
+            n => hash.update(&part[..n]),
+        }
+    }
 }
 
 /// The newest complete checkpoint under `dir`.
