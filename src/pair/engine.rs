@@ -240,10 +240,11 @@ fn log_softmax(z: &[f32]) -> Vec<f64> {
 }
 
 /// Program version and a hash of the program's own file: rows of two builds are never taken for one another's.
-fn engine_build() -> String {
-    let own = std::env::current_exe().and_then(std::fs::read);
-    let hash = own.map_or("unread".to_string(), |bytes| sha256_hex(&bytes).chars().take(12).collect());
-    format!("{}+{hash}", env!("CARGO_PKG_VERSION"))
+fn engine_build() -> Result<String> {
+    let own = std::env::current_exe().map_err(|source| PairError::Io { path: "the running program".into(), source })?;
+    let bytes = std::fs::read(&own).map_err(|source| PairError::Io { path: own, source })?;
+    let hash: String = sha256_hex(&bytes).chars().take(12).collect();
+    Ok(format!("{}+{hash}", env!("CARGO_PKG_VERSION")))
 }
 
 /// Hash of every shader of this build in every composition.
@@ -270,7 +271,7 @@ impl<O: Ops> Respondent for Engine<'_, O> {
         Ok(Facts {
             device: self.o.device_name(),
             kernel_set: kernel_set(),
-            engine_build: engine_build(),
+            engine_build: engine_build()?,
             model_revision: self.source.commit.clone().unwrap_or(model),
             hashes: hashes.map(|(k, v)| (k.to_string(), v)).into(),
             max_tokens: self.max_tokens,

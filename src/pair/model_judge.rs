@@ -1,6 +1,6 @@
 //! A local model as a judge: a fixed rubric, one answer in a context of its own, the label by log-probabilities of the label words.
 
-use super::error::Result;
+use super::error::{PairError, Result};
 use super::judge::{Judge, MODEL};
 use crate::domain::tier::Label;
 use crate::domain::tier::think::{self, CLOSE};
@@ -68,6 +68,12 @@ impl<O: Ops> Judge for ModelJudge<'_, O> {
             let examples: Vec<Example> = words.iter().map(|w| Example::completion(&prompt, w)).collect();
             let scores = score_under(self.o, self.model, &examples, 1.0, self.micro, &HookSet::default())?;
             let sums: Vec<f64> = scores.iter().map(|s: &Scores| s.logp.iter().map(|l| f64::from(*l)).sum()).collect();
+            if sums.iter().all(|s| !s.is_finite()) {
+                return Err(PairError::Refused(format!(
+                    "the judge model gives no label word a finite log-probability ({} answers judged before): its weights or this device are at fault",
+                    out.len()
+                )));
+            }
             out.push(decide(&sums));
         }
         Ok(out)

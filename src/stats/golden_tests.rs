@@ -187,6 +187,7 @@ fn a_judge_corrected_by_hand_labels() {
                 second: arm == 1,
                 cluster,
                 judged: j.as_bool().unwrap(),
+                stratum: 0,
                 hand: h.as_bool(),
             })
             .collect::<Vec<_>>()

@@ -13,6 +13,8 @@ pub struct JudgedCell {
     /// Unit of resampling: both arms of an item are in one.
     pub cluster: usize,
     pub judged: bool,
+    /// Within which hand labels are a random part of the answers of its arm: any number, alike for answers drawn alike.
+    pub stratum: usize,
     pub hand: Option<bool>,
 }
 
@@ -46,13 +48,15 @@ pub struct JudgeCorrection {
     pub alike: Option<StatResult>,
 }
 
-/// Weights of cells: how often each judge label was given, and hand labels within it.
-#[derive(Clone, Copy, Default)]
+/// Weights of cells: how often each judge label was given, and hand labels within it, by stratum.
+#[derive(Clone)]
 struct Tally {
     /// Judged no, judged yes.
     judged: [f64; 2],
-    /// `[judge][hand]`.
-    hand: [[f64; 2]; 2],
+    /// Cells of each stratum.
+    cells: Vec<f64>,
+    /// `[stratum][judge][hand]`.
+    hand: Vec<[[f64; 2]; 2]>,
 }
 
 /// Estimates from the tally of one arm; `None` where a judge label that was given has no hand label.
@@ -66,21 +70,40 @@ struct Fit {
 }
 
 impl Tally {
-    fn add(&mut self, cell: &JudgedCell, weight: f64) {
+    fn new(strata: usize) -> Self {
+        Self { judged: [0.0; 2], cells: vec![0.0; strata], hand: vec![[[0.0; 2]; 2]; strata] }
+    }
+
+    fn add(&mut self, cell: &JudgedCell, stratum: usize) {
         let j = usize::from(cell.judged);
-        self.judged[j] += weight;
+        self.judged[j] += 1.0;
+        self.cells[stratum] += 1.0;
         if let Some(hand) = cell.hand {
-            self.hand[j][usize::from(hand)] += weight;
+            self.hand[stratum][j][usize::from(hand)] += 1.0;
         }
+    }
+
+    /// Hand labels `[judge][hand]`, each standing for as many answers as its stratum has for one label.
+    fn weighted(&self) -> [[f64; 2]; 2] {
+        let mut out = [[0.0; 2]; 2];
+        for (cells, hand) in self.cells.iter().zip(&self.hand) {
+            let labelled: f64 = hand.as_flattened().iter().sum();
+            if labelled > 0.0 {
+                for (out, hand) in out.as_flattened_mut().iter_mut().zip(hand.as_flattened()) {
+                    *out += hand * cells / labelled;
+                }
+            }
+        }
+        out
     }
 
     fn fit(&self) -> Option<Fit> {
         let n = self.judged[0] + self.judged[1];
-        let mut joint = [[0.0; 2]; 2];
+        let (hand, mut joint) = (self.weighted(), [[0.0; 2]; 2]);
         for (j, shares) in joint.iter_mut().enumerate() {
-            let labelled = self.hand[j][0] + self.hand[j][1];
+            let labelled = hand[j][0] + hand[j][1];
             if labelled > 0.0 {
-                *shares = self.hand[j].map(|h| self.judged[j] / n * h / labelled);
+                *shares = hand[j].map(|h| self.judged[j] / n * h / labelled);
             } else if self.judged[j] > 0.0 {
                 return None;
             }
@@ -110,32 +133,44 @@ fn differences(tallies: &[Tally; 2]) -> Option<(f64, Option<f64>, [Fit; 2])> {
 /// Difference of rates, second arm minus first, corrected for the judge's errors; percentile intervals from resampled clusters, so
 /// that the hand labels and the judged answers are resampled together.
 ///
-/// Hand labels may be a simple random part of each arm or a part drawn within each judge label; both give unbiased rates.
+/// Hand labels may be a simple random part of each arm (one stratum) or a random part of each of its strata, for instance of the labels
+/// of the judge that they were drawn by: each label is weighted to its stratum (post-stratification). Answers of a stratum without hand
+/// labels are taken to be as those of the same judge label elsewhere; their number is a detail and a note.
 ///
 /// # Errors
 /// An arm without cells, a judge label that an arm has and of which it has no hand label, fewer than two clusters, bad options, more
 /// than a tenth of the resamples undefined.
 pub fn judge_corrected(cells: &[JudgedCell], opts: &Resampling) -> Result<JudgeCorrection> {
     opts.check()?;
-    let mut members: Vec<Vec<&JudgedCell>> = Vec::new();
+    let strata = super::cluster_codes(&cells.iter().map(|c| c.stratum).collect::<Vec<_>>());
+    let n_strata = strata.iter().max().map_or(0, |m| m + 1);
+    let mut members: Vec<Vec<(&JudgedCell, usize)>> = Vec::new();
     let codes = super::cluster_codes(&cells.iter().map(|c| c.cluster).collect::<Vec<_>>());
-    for (cell, code) in cells.iter().zip(codes) {
+    for ((cell, stratum), code) in cells.iter().zip(&strata).zip(codes) {
         if code == members.len() {
             members.push(Vec::new());
         }
-        members[code].push(cell);
+        members[code].push((cell, *stratum));
     }
     if members.len() < 2 {
         return Err(StatsError::TooFew { what: "clusters", n: members.len(), need: 2 });
     }
-    let mut whole = [Tally::default(); 2];
-    cells.iter().for_each(|c| whole[usize::from(c.second)].add(c, 1.0));
+    let empty = || [Tally::new(n_strata), Tally::new(n_strata)];
+    let mut whole = empty();
+    cells.iter().zip(&strata).for_each(|(c, s)| whole[usize::from(c.second)].add(c, *s));
+    let unseen: f64 = whole
+        .iter()
+        .flat_map(|t| t.cells.iter().zip(&t.hand))
+        .filter(|(_, hand)| hand.as_flattened().iter().all(|h| *h == 0.0))
+        .map(|(cells, _)| cells)
+        .sum();
     for tally in &whole {
         if tally.judged[0] + tally.judged[1] == 0.0 {
             return Err(StatsError::TooFew { what: "judged answers of an arm", n: 0, need: 1 });
         }
+        let hand = tally.weighted();
         for j in 0..2 {
-            if tally.judged[j] > 0.0 && tally.hand[j][0] + tally.hand[j][1] == 0.0 {
+            if tally.judged[j] > 0.0 && hand[j][0] + hand[j][1] == 0.0 {
                 let what =
                     ["hand labels of answers judged no in an arm", "hand labels of answers judged yes in an arm"][j];
                 return Err(StatsError::TooFew { what, n: 0, need: 1 });
@@ -148,10 +183,10 @@ pub fn judge_corrected(cells: &[JudgedCell], opts: &Resampling) -> Result<JudgeC
     let mut rng = opts.rng();
     let (mut draws, mut draws_alike) = (Vec::with_capacity(opts.resamples), Vec::with_capacity(opts.resamples));
     for _ in 0..opts.resamples {
-        let mut tallies = [Tally::default(); 2];
+        let mut tallies = empty();
         for _ in 0..members.len() {
-            for cell in &members[below(&mut rng, members.len())] {
-                tallies[usize::from(cell.second)].add(cell, 1.0);
+            for (cell, stratum) in &members[below(&mut rng, members.len())] {
+                tallies[usize::from(cell.second)].add(cell, *stratum);
             }
         }
         let Some((value, common, _)) = differences(&tallies).filter(|(v, ..)| v.is_finite()) else { continue };
@@ -171,6 +206,11 @@ pub fn judge_corrected(cells: &[JudgedCell], opts: &Resampling) -> Result<JudgeC
             .detail("resamples", (opts.resamples - undefined) as f64)
             .detail("seed", opts.seed as f64)
             .detail("judged", fits[1].rate - fits[0].rate);
+            if unseen > 0.0 {
+                r = r.detail("answers_of_strata_without_hand_labels", unseen).note(format!(
+                    "{unseen} answers are of strata without a hand label and are taken to be as others with the same judge label"
+                ));
+            }
             if undefined > 0 {
                 r = r.note(format!("{undefined} of {} resamples were undefined and left out", opts.resamples));
             }
@@ -235,7 +275,7 @@ mod tests {
         out.extend((0..unlabelled[1]).map(|_| (false, None)));
         out.into_iter()
             .enumerate()
-            .map(|(i, (judged, hand))| JudgedCell { second, cluster: from + i, judged, hand })
+            .map(|(i, (judged, hand))| JudgedCell { second, cluster: from + i, judged, stratum: 0, hand })
             .collect()
     }
 
@@ -267,6 +307,30 @@ mod tests {
         );
         assert!((r.arms[1].rate_corrected - 0.5).abs() < 1e-12 && r.arms[1].sensitivity == Some(1.0));
         assert_eq!((r.arms[0].cells, r.arms[0].hand, r.arms[0].counts), (100, 30, [10, 0, 10, 10]));
+    }
+
+    /// Labels drawn evenly over rare and common answers of one judge label: each stands for its stratum.
+    #[test]
+    fn strata_are_weighted_to_their_answers() {
+        let arm = |second: bool, from: usize| {
+            // 40 judged yes, all right; 5 rare ones judged no, three of them refusals; 155 common ones, of which 15 were looked at.
+            let parts = [(40, true, 0, 40, 40), (5, false, 1, 5, 3), (155, false, 2, 15, 0)];
+            let mut out = Vec::new();
+            for (n, judged, stratum, labelled, yes) in parts {
+                out.extend((0..n).map(|i| (judged, stratum, (i < labelled).then_some(i < yes))));
+            }
+            let cell = |(i, (judged, stratum, hand))| JudgedCell { second, cluster: from + i, judged, stratum, hand };
+            out.into_iter().enumerate().map(cell).collect::<Vec<_>>()
+        };
+        let mut all = arm(false, 0);
+        all.extend(arm(true, 200));
+        let r = judge_corrected(&all, &Resampling { resamples: 199, ..Default::default() }).unwrap();
+        assert!((r.arms[0].rate_corrected - 43.0 / 200.0).abs() < 1e-12, "{:?}", r.arms[0]);
+        assert!((r.arms[1].sensitivity.unwrap() - 40.0 / 43.0).abs() < 1e-12);
+        let blind: Vec<JudgedCell> =
+            all.iter().map(|c| JudgedCell { hand: c.hand.filter(|_| c.stratum != 1), ..*c }).collect();
+        let r = judge_corrected(&blind, &Resampling { resamples: 199, ..Default::default() }).unwrap();
+        assert_eq!(r.by_arm.details["answers_of_strata_without_hand_labels"], 10.0);
     }
 
     #[test]

@@ -110,7 +110,9 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     super::super::print(&text_table(&rates(&config, &rows, &labels)));
     for (arm, (n, different)) in &differing {
         let verdict = if *different == 0 { "identical" } else { "FAILED" };
-        super::super::print(&format!("A/A `{arm}`: {different} of {n} pairs wrote other tokens: {verdict}.\n"));
+        super::super::print(&format!(
+            "A/A `{arm}`: {different} of {n} pairs were fed or wrote other tokens: {verdict}.\n"
+        ));
     }
     if let Some(r) = replay {
         let verdict =
@@ -125,19 +127,20 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     Ok(i32::from(failed))
 }
 
-/// Pairs of every arm with its repetition, and how many of them wrote other tokens.
+/// Pairs of every arm with its repetition, and how many of them were fed or wrote other tokens.
 fn self_check(rows: &[Row]) -> BTreeMap<String, (usize, usize)> {
     let key = |r: &Row| (r.item_id.clone(), r.paraphrase, r.repeat, r.factors.clone());
-    let mut of: BTreeMap<(String, _), &str> = BTreeMap::new();
+    let hashes = |r: &Row| (r.input_sha256.clone(), r.output_ids_sha256.clone());
+    let mut of: BTreeMap<(String, _), (String, String)> = BTreeMap::new();
     for r in rows {
-        of.insert((r.arm.clone(), key(r)), &r.output_ids_sha256);
+        of.insert((r.arm.clone(), key(r)), hashes(r));
     }
     let mut out: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for r in rows.iter().filter(|r| r.arm.ends_with(AGAIN)) {
         if let Some(hash) = of.get(&(original(&r.arm).to_string(), key(r))) {
             let n = out.entry(r.arm.clone()).or_default();
             n.0 += 1;
-            n.1 += usize::from(*hash != r.output_ids_sha256);
+            n.1 += usize::from(*hash != hashes(r));
         }
     }
     out

@@ -6,15 +6,13 @@ use super::Options;
 use super::pairs::{Counted, Pair};
 use crate::domain::tier::Endpoint;
 use crate::pair::error::Result;
+use crate::pair::pilot::FLOOR;
 use crate::pair::row::Factors;
 use crate::stats::{
     BootstrapInterval, FlipRate, Interval, McNemar, OrderGroup, PairedTable, Resampling, StatResult, StatsError,
     cluster_bootstrap_mean, discordant_logit, mainland_gart, mcnemar, mcnemar_clustered, newcombe_paired,
     paired_odds_ratio, tango, tost_cluster_mean, tost_paired_proportions,
 };
-
-/// Share of refusals below which, and above whose complement, a gap has no room.
-pub const FLOOR: f64 = 0.1;
 
 /// Arm effect and order effect of discordant pairs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -128,7 +126,13 @@ pub fn contrast(pairs: &[Pair], endpoint: Endpoint, options: &Options) -> Result
         }
     };
     let p = p.unwrap_or(1.0);
-    let equivalent = equivalence.p.is_some_and(|p| p <= options.alpha());
+    let bounds = counted.bounds();
+    // Whatever the missing labels are, the gap must lie inside.
+    let inside = bounds.is_none_or(|b| b.iter().all(|v| v.abs() <= options.margin()));
+    let equivalent = inside && equivalence.p.is_some_and(|p| p <= options.alpha());
+    if counted.unlabelled > 0 {
+        warnings.push(format!("{} pairs are not labelled by hand in both arms and are left out", counted.unlabelled));
+    }
     warnings.extend(base_rates(&table, &first, &second));
     let delta = tango.estimate.unwrap_or(0.0);
     Ok(Some(Contrast {
@@ -139,7 +143,7 @@ pub fn contrast(pairs: &[Pair], endpoint: Endpoint, options: &Options) -> Result
         clusters: counted.n_clusters(),
         left_out: counted.left_out,
         missing: counted.missing,
-        bounds_pp: counted.bounds().map(|b| b.map(|v| 100.0 * v)),
+        bounds_pp: bounds.map(|b| b.map(|v| 100.0 * v)),
         delta_pp: 100.0 * delta,
         words: super::words::direction(&first, &second, delta, endpoint),
         newcombe: newcombe_paired(table, level)?,

@@ -5,15 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::Options;
 use super::evidence::Evidence;
 use super::pairs::{Counted, Pair, pairs};
+use crate::domain::tier::arms::AGAIN;
 use crate::pair::error::Result;
 use crate::pair::row::Factors;
 use crate::stats::{
     BootstrapInterval, FlipRate, McNemar, PairedTable, StatResult, StatsError, WilcoxonMethod, cluster_bootstrap_mean,
     mcnemar, sign_flip, tango, wilcoxon,
 };
-
-/// What a name of the A/A control ends in: `free_again` repeats `free`.
-const AGAIN: &str = "_again";
 
 /// The arm repeated at one setting.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,7 +20,7 @@ pub struct SelfCheck {
     pub again: String,
     pub setting: Factors,
     pub table: PairedTable,
-    /// `None`: no pair was run.
+    /// `None`: no pair has two labels that count; the tokens are compared all the same.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub flips: Option<FlipRate>,
     /// Pairs of which both were run.
@@ -56,14 +54,14 @@ pub fn self_checks(
             // A label that is missing is no flip.
             let (x, y): (Vec<bool>, Vec<bool>) = pairs.iter().filter_map(|p| p.refused(options.endpoint)).unzip();
             let table = PairedTable::from_pairs(&x, &y)?;
-            if table.n() == 0 {
+            if rows.is_empty() {
                 continue;
             }
             out.push(SelfCheck {
                 arm: arm.to_string(),
                 again: again.clone(),
                 setting: setting.clone(),
-                flips: Some(FlipRate::new(table, options.level)?),
+                flips: if table.n() > 0 { Some(FlipRate::new(table, options.level)?) } else { None },
                 table,
                 pairs: rows.len(),
                 other_input,
@@ -88,7 +86,8 @@ pub struct NoiseAdjusted {
     pub mcnemar: StatResult,
 }
 
-/// Pairs with both labels only. `None` where the run has no A/A arm of `arms[0]` or no common items.
+/// Pairs with both labels only. `None` where the run has no A/A arm of `arms[0]` or no common items, and above temperature 0: the A/A arm
+/// shares its arm's random stream, so it has no noise of sampling, which the other arm has.
 ///
 /// # Errors
 /// Bad options.
@@ -98,6 +97,9 @@ pub fn noise_adjusted(
     setting: &Factors,
     options: &Options,
 ) -> Result<Option<NoiseAdjusted>> {
+    if evidence.sampled() {
+        return Ok(None);
+    }
     let again = format!("{}{AGAIN}", arms[0]);
     let effect = pairs(evidence, arms, setting);
     let noise = pairs(evidence, [arms[0], &again], setting);

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::bad_line;
 use crate::domain::tier::Label;
 use crate::pair::error::{PairError, Result};
+use crate::pair::judge::{HAND, LEXICAL};
 use crate::pair::plan;
 use crate::pair::row::{Factors, Judged, Row};
 
@@ -18,6 +19,13 @@ pub struct Cell {
     pub place: plan::Cell,
     pub row: Option<Row>,
     pub label: Option<Label>,
+}
+
+impl Evidence {
+    /// Whether answers were drawn above temperature 0.
+    pub fn sampled(&self) -> bool {
+        self.manifest["config"]["decoding"]["temperature"].as_f64().is_some_and(|t| t > 0.0)
+    }
 }
 
 /// Labels of one judge by cell.
@@ -38,11 +46,6 @@ pub struct Evidence {
     pub judge: String,
     pub manifest: serde_json::Value,
 }
-
-/// Name of the judge that is a person.
-pub const HAND: &str = "hand";
-/// Judge whose labels are used where none is asked for.
-const LEXICAL: &str = "lexical";
 
 /// Reads a run folder; `judge` chooses the labels (`lexical`, else the only other one, where it is `None`).
 ///

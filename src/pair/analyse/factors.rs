@@ -77,9 +77,9 @@ pub struct FactorEffect {
     pub other_input: usize,
     pub other_output: usize,
     pub other_label: usize,
-    /// Δ of the primary arms under both levels, in percentage points.
+    /// Δ of the primary arms under both levels, of the pairs that were run under both, in percentage points.
     pub delta_pp: [f64; 2],
-    /// Change of Δ, as a share, clusters resampled; absent where no label changed: then it is exactly 0.
+    /// Change of Δ, as a share, clusters resampled; absent where no pair changed, and with one cluster.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub effect: Option<StatResult>,
     /// A/A flips and pairs under both levels.
@@ -181,11 +181,11 @@ fn change(
             })
             .collect::<BTreeMap<_, _>>()
         });
-        for (sum, side) in sums.iter_mut().zip(&sides) {
-            side.values().for_each(|(d, _)| *sum = (sum.0 + d, sum.1 + 1));
-        }
         for (key, (d, cluster)) in &sides[0] {
             if let Some((with, _)) = sides[1].get(key) {
+                for (sum, d) in sums.iter_mut().zip([d, with]) {
+                    *sum = (sum.0 + d, sum.1 + 1);
+                }
                 changes.push(with - d);
                 clusters.push(cluster.clone());
             }

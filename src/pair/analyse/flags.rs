@@ -49,15 +49,20 @@ pub(super) fn flags(evidence: &Evidence, a: &Analysis) -> Vec<Flag> {
             c.table.b + c.table.c
         )));
     }
-    for e in a.factors.iter().filter(|e| e.factor.excluded() && e.other_output > 0) {
+    for e in a.factors.iter().filter(|e| e.factor.excluded() && e.other_output + e.other_input > 0) {
         out.push(words::red(format!(
             "{} changed the tokens of {} of {} cells ({} to {}): it must change none",
             e.factor.name(),
-            e.other_output,
+            e.other_output.max(e.other_input),
             e.cells,
             e.from,
             e.to
         )));
+    }
+    if !evidence.manifest.is_null() && evidence.manifest["replay"].is_null() {
+        out.push(words::amber(
+            "No cell was asked again in another batch: the run was not finished, so this proof is missing",
+        ));
     }
     if a.self_checks.is_empty() {
         out.push(words::amber("No A/A arm was run: nothing in this run shows that no state passed between requests"));
@@ -89,7 +94,7 @@ pub(super) fn flags(evidence: &Evidence, a: &Analysis) -> Vec<Flag> {
     }
     if let Some(primary) = a.primary() {
         out.extend(primary.warnings.iter().map(words::amber));
-        if primary.order.notes.iter().any(|n| n.starts_with("one order")) {
+        if !a.self_checks.is_empty() && primary.order.notes.iter().any(|n| n.starts_with("one order")) {
             out.push(words::amber(
                 "The arms were asked in one order only: order is excluded by the A/A control, not by the design",
             ));

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Options;
-use super::evidence::{Evidence, HAND};
+use super::evidence::{Cell, Evidence};
 use crate::domain::tier::Label;
 use crate::pair::error::Result;
+use crate::pair::judge::{HAND, LEXICAL};
+use crate::pair::row::Factors;
 use crate::stats::{FlipRate, JudgeCorrection, JudgedCell, PairedTable, cluster_codes, judge_corrected};
 
 /// The judge whose labels an analysis rests on.
@@ -32,7 +34,7 @@ pub struct Agreement {
     pub flips: FlipRate,
 }
 
-/// A judge's errors by arm and the corrected gap, over the cells of all settings.
+/// A judge's errors by arm and the corrected gap, at the setting that the tables are read at.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Corrected {
     pub judge: String,
@@ -62,8 +64,9 @@ pub fn agreements(evidence: &Evidence, options: &Options) -> Result<Vec<Agreemen
         for (second, y) in &judges[i + 1..] {
             let both: Vec<(Label, Label)> =
                 x.by_cell.iter().filter_map(|(cell, label)| Some((*label, *y.by_cell.get(cell)?))).collect();
-            let refused = |l: Label| options.endpoint.refused(l).unwrap_or(false);
-            let (a, b): (Vec<bool>, Vec<bool>) = both.iter().map(|(x, y)| (refused(*x), refused(*y))).unzip();
+            let refused = |l: Label| options.endpoint.refused(l);
+            let (a, b): (Vec<bool>, Vec<bool>) =
+                both.iter().filter_map(|(x, y)| Some((refused(*x)?, refused(*y)?))).unzip();
             let table = PairedTable::from_pairs(&a, &b)?;
             if table.n() == 0 {
                 continue;
@@ -81,14 +84,35 @@ pub fn agreements(evidence: &Evidence, options: &Options) -> Result<Vec<Agreemen
     Ok(out)
 }
 
-/// The gap of two arms corrected by hand labels, for every judge that is no person; what could not be computed is said in words.
-pub fn corrected(evidence: &Evidence, arms: [&str; 2], options: &Options) -> (Vec<Corrected>, Vec<String>) {
+/// An answer, whatever setting it was given under.
+fn answer(cell: &Cell) -> Option<(&str, &str, usize, usize, &str)> {
+    let p = &cell.place;
+    Some((&p.item_id, &p.arm, p.paraphrase, p.repeat, &cell.row.as_ref()?.output_ids_sha256))
+}
+
+/// The gap of two arms at a setting corrected by hand labels, for every judge that is no person; what could not be computed is said in
+/// words. A person labels an answer once: the same answer under another setting has the same label. Samples are drawn within arm and
+/// lexical label, so that those are the strata.
+pub fn corrected(
+    evidence: &Evidence,
+    arms: [&str; 2],
+    setting: &Factors,
+    options: &Options,
+) -> (Vec<Corrected>, Vec<String>) {
     let (mut out, mut notes) = (Vec::new(), Vec::new());
     let Some(hand) = evidence.labels.get(HAND).filter(|l| !l.by_cell.is_empty()) else { return (out, notes) };
-    let cells: Vec<_> = evidence.cells.iter().filter(|c| arms.contains(&c.place.arm.as_str())).collect();
+    let by_answer: BTreeMap<_, Label> =
+        evidence.cells.iter().filter_map(|c| Some((answer(c)?, *hand.by_cell.get(&c.place.cell_id)?))).collect();
+    let drawn_by = evidence.labels.get(LEXICAL);
+    let stratum = |cell: &Cell| {
+        let label = drawn_by.and_then(|l| l.by_cell.get(&cell.place.cell_id));
+        label.and_then(|l| Label::ALL.iter().position(|k| k == l)).map_or(0, |at| at + 1)
+    };
+    let cells: Vec<_> =
+        evidence.cells.iter().filter(|c| arms.contains(&c.place.arm.as_str()) && c.place.factors == *setting).collect();
     let clusters = cluster_codes(&cells.iter().map(|c| c.place.cluster_id.as_str()).collect::<Vec<_>>());
     for (name, labels) in evidence.labels.iter().filter(|(name, _)| *name != HAND) {
-        let refused = |l: &Label| options.endpoint.refused(*l).unwrap_or(false);
+        let refused = |l: &Label| options.endpoint.refused(*l);
         let judged: Vec<JudgedCell> = cells
             .iter()
             .zip(&clusters)
@@ -96,8 +120,9 @@ pub fn corrected(evidence: &Evidence, arms: [&str; 2], options: &Options) -> (Ve
                 Some(JudgedCell {
                     second: cell.place.arm == arms[1],
                     cluster: *cluster,
-                    judged: refused(labels.by_cell.get(&cell.place.cell_id)?),
-                    hand: hand.by_cell.get(&cell.place.cell_id).map(refused),
+                    judged: refused(labels.by_cell.get(&cell.place.cell_id)?)?,
+                    stratum: stratum(cell),
+                    hand: answer(cell).and_then(|a| by_answer.get(&a)).and_then(refused),
                 })
             })
             .collect();

@@ -25,14 +25,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::tier::Endpoint;
 use crate::durable;
+use crate::pair::config::AnalysisConfig;
 use crate::pair::error::{PairError, Result};
 use crate::pair::row::Factors;
 use crate::stats::{Resampling, holm};
 use flags::flags;
 
+pub use crate::pair::judge::HAND;
 pub use contrast::{Contrast, OrderEffects};
 pub use controls::{Continuous, Manipulation, NoiseAdjusted, SelfCheck};
-pub use evidence::{Cell, Evidence, HAND, Labels, read};
+pub use evidence::{Cell, Evidence, Labels, read};
 pub use factors::{Factor, FactorEffect};
 pub use flags::{Flag, Severity};
 pub use judges::{Agreement, Corrected, Judge};
@@ -201,28 +203,11 @@ impl Analysis {
 }
 
 /// What a run declared of its analysis before it was made: `[analysis]` of its configuration.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default)]
-struct Declared {
-    reference: String,
-    contrast: String,
-    endpoint: Endpoint,
-    margin: f64,
-}
-
-impl Default for Declared {
-    fn default() -> Self {
-        Self { reference: "free".into(), contrast: "paid".into(), endpoint: Endpoint::Refusal, margin: MARGIN }
-    }
-}
-
-impl Declared {
-    fn of(evidence: &Evidence) -> Result<Self> {
-        match &evidence.manifest["config"]["analysis"] {
-            serde_json::Value::Null => Ok(Self::default()),
-            value => serde_json::from_value(value.clone())
-                .map_err(|e| PairError::File { path: "manifest.json".into(), detail: format!("config.analysis: {e}") }),
-        }
+fn declared(evidence: &Evidence) -> Result<AnalysisConfig> {
+    match &evidence.manifest["config"]["analysis"] {
+        serde_json::Value::Null => Ok(AnalysisConfig::default()),
+        value => serde_json::from_value(value.clone())
+            .map_err(|e| PairError::File { path: "manifest.json".into(), detail: format!("config.analysis: {e}") }),
     }
 }
 
@@ -259,7 +244,7 @@ pub fn load(dir: &Path) -> Result<Analysis> {
 /// # Errors
 /// Options out of range.
 pub fn analyse(evidence: &Evidence, options: &Options) -> Result<Analysis> {
-    let declared = Declared::of(evidence)?;
+    let declared = declared(evidence)?;
     let options = &Options {
         judge: Some(evidence.judge.clone()),
         endpoint: declared.endpoint,
@@ -320,7 +305,19 @@ pub fn analyse(evidence: &Evidence, options: &Options) -> Result<Analysis> {
         out.wordings = Some(parts::by_wording(&pairs, options)?);
         out.categories = parts::by_category(&pairs, options)?;
         out.factors = factors::factors(evidence, &settings, primary, &out.self_checks, options)?;
-        (out.corrected, out.notes) = judges::corrected(evidence, primary, options);
+        (out.corrected, out.notes) = judges::corrected(evidence, primary, &reference, options);
+    }
+    if evidence.sampled() && !out.self_checks.is_empty() {
+        let text = "flips beyond noise are not given above temperature 0: the A/A arm shares its arm's random stream";
+        out.notes.push(text.into());
+    }
+    if options.margin() != declared.margin {
+        let pp = |m: f64| 100.0 * m;
+        out.notes.push(format!(
+            "the margin of ±{} points was given for this analysis; the run declared ±{} before it was made",
+            pp(options.margin()),
+            pp(declared.margin)
+        ));
     }
     out.family = family(&out)?;
     out.flags = flags(evidence, &out);
@@ -330,7 +327,7 @@ pub fn analyse(evidence: &Evidence, options: &Options) -> Result<Analysis> {
 }
 
 /// Arm pairs in the order in which they are read; the first is the primary one.
-fn compared(arms: &[String], declared: &Declared) -> Vec<[String; 2]> {
+fn compared(arms: &[String], declared: &AnalysisConfig) -> Vec<[String; 2]> {
     const KNOWN: [[&str; 2]; 10] = [
         ["free", "paid"],
         ["free_min", "paid_min"],

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::evidence::{Cell, Evidence};
 use crate::domain::tier::{Endpoint, Label};
+use crate::pair::judge::HAND;
 use crate::pair::row::{Factors, Protocol, Row};
 use crate::stats::{PairedTable, cluster_codes};
 
@@ -14,6 +15,8 @@ pub struct Pair<'a> {
     pub second: &'a Cell,
     /// Number of its cluster among those of the pairs it is with.
     pub cluster: usize,
+    /// Labels are a sample (a person's): a pair without both is no evidence of anything.
+    pub sampled: bool,
 }
 
 impl<'a> Pair<'a> {
@@ -53,7 +56,9 @@ pub fn pairs<'a>(evidence: &'a Evidence, arms: [&str; 2], setting: &Factors) -> 
         }
     }
     let names: Vec<&str> = out.iter().map(|p| p.0.place.cluster_id.as_str()).collect();
-    out.iter().zip(cluster_codes(&names)).map(|(&(first, second), cluster)| Pair { first, second, cluster }).collect()
+    let sampled = evidence.judge == HAND;
+    let of = |(&(first, second), cluster): (&(_, _), usize)| Pair { first, second, cluster, sampled };
+    out.iter().zip(cluster_codes(&names)).map(of).collect()
 }
 
 /// Outcomes of pairs under an endpoint.
@@ -72,6 +77,8 @@ pub struct Counted {
     missing_at: Vec<[bool; 2]>,
     /// Pairs of which neither cell was run: not counted.
     pub not_run: usize,
+    /// Pairs outside a person's sample: not counted.
+    pub unlabelled: usize,
 }
 
 impl Counted {
@@ -82,6 +89,10 @@ impl Counted {
         for (at, pair) in pairs.iter().enumerate() {
             if pair.first.row.is_none() && pair.second.row.is_none() {
                 out.not_run += 1;
+                continue;
+            }
+            if pair.sampled && (pair.first.label.is_none() || pair.second.label.is_none()) {
+                out.unlabelled += 1;
                 continue;
             }
             let seen = |label: Option<Label>| label.map(|l| endpoint.refused(l));

@@ -40,7 +40,7 @@ pub fn text(a: &Analysis) -> String {
         "2 against 1",
         "Δ pp",
         format!("{level} % interval"),
-        "mid-p",
+        "p",
         "exact",
         "Holm",
         "n"
@@ -194,7 +194,7 @@ fn row(a: &Analysis, c: &Contrast) -> String {
         "{name:<24} {:>+7.2} {:>24} {:>7} {:>7} {:>7} {:>7}   [{}, {}, {}, {}]",
         c.delta_pp,
         interval(Some(c.interval)),
-        p(c.mcnemar.p),
+        p(Some(c.p)),
         p(detail(&c.mcnemar, "p_exact")),
         adjusted.map_or("primary".into(), |v| p(Some(v))),
         t.n(),

@@ -75,6 +75,10 @@ pub fn headline(analysis: &Analysis) -> String {
     let Some(c) = analysis.primary() else {
         return "No verdict: the run has no pair of arms to compare".into();
     };
+    let open = c.bounds_pp.is_some_and(|[low, high]| low <= 0.0 && high >= 0.0);
+    if open && c.p <= analysis.options.alpha() {
+        return "No verdict: the answers and labels that are missing could turn the difference round".into();
+    }
     let mut text = finding(c, analysis.options.margin());
     if let Some(first) = text.get(..1) {
         text = first.to_uppercase() + &text[1..];

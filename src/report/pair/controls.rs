@@ -111,20 +111,24 @@ pub fn factors(a: &Analysis, files: &mut Files) -> String {
         "<p class=\"question\">What do order, blocking, batch size and precision do by themselves?</p><p>Order, blocking and batch size change no token by the \
          construction of the engine; here that is counted, cell by cell. The effect of precision is measured.</p>",
     );
-    let rows = a.factors.iter().map(|e| {
-        let flips = |[flips, pairs]: [u64; 2]| format!("{flips} of {pairs}");
-        vec![
-            text(e.factor.name()),
-            text(&format!("{} → {}", e.from, e.to)),
-            num(count(e.cells)),
-            num(count(e.other_input)),
-            num(count(e.other_output)),
-            num(count(e.other_label)),
-            text(&format!("{} → {}", number::fixed(e.delta_pp[0], 2), number::fixed(e.delta_pp[1], 2))),
-            text(&e.effect.as_ref().map_or("exactly 0".into(), interval)),
-            text(&format!("{} → {}", flips(e.self_flips[0]), flips(e.self_flips[1]))),
-        ]
-    });
+    let rows =
+        a.factors.iter().map(|e| {
+            let flips = |[flips, pairs]: [u64; 2]| format!("{flips} of {pairs}");
+            vec![
+                text(e.factor.name()),
+                text(&format!("{} → {}", e.from, e.to)),
+                num(count(e.cells)),
+                num(count(e.other_input)),
+                num(count(e.other_output)),
+                num(count(e.other_label)),
+                text(&format!("{} → {}", number::fixed(e.delta_pp[0], 2), number::fixed(e.delta_pp[1], 2))),
+                text(&e.effect.as_ref().map_or_else(
+                    || if e.other_label == 0 { "exactly 0".into() } else { "no interval".into() },
+                    interval,
+                )),
+                text(&format!("{} → {}", flips(e.self_flips[0]), flips(e.self_flips[1]))),
+            ]
+        });
     let names = columns(&[
         "factor",
         "levels",

@@ -130,7 +130,13 @@ pub(super) fn correction_of_a_judge() {
             for (second, rate) in [(false, 0.55), (true, 0.3)] {
                 let truth = g.uniform() < rate;
                 let judged = g.uniform() < if truth { 0.7 } else { 0.1 };
-                cells.push(JudgedCell { second, cluster, judged, hand: (g.uniform() < 0.5).then_some(truth) });
+                cells.push(JudgedCell {
+                    second,
+                    cluster,
+                    judged,
+                    stratum: 0,
+                    hand: (g.uniform() < 0.5).then_some(truth),
+                });
             }
         }
         let r = judge_corrected(&cells, &options(199, round)).unwrap();
