@@ -17,7 +17,8 @@ use super::{test04_counter, test05_anchors, test07_cue};
 use crate::domain::honesty::Honesty;
 use crate::domain::honesty::schedule::Draw;
 use crate::domain::{
-    AttractorRow, Completion, Condition, Domain, Item, RewardKind, attractor_table, mixed_attractors, refuse_attractors,
+    AttractorRefusal, AttractorRow, Completion, Condition, Domain, Item, RewardKind, attractor_table, mixed_attractors,
+    refuse_attractors,
 };
 use crate::ops::Ops;
 use crate::train::grpo::prompt_at;
@@ -84,7 +85,7 @@ impl<O: Ops> Lab<'_, O> {
             let path = self.dir().join("attractors").join(format!("{}.json", drawn.name));
             let mut config = self.config.clone();
             config.frugality.reward.alpha = drawn.alpha.unwrap_or(config.frugality.reward.alpha);
-            let key = key_of(&(self.ground(), &drawn.name, config.paid(), &config.grpo))?;
+            let key = self.allowed_apart(key_of(&(self.ground(), &drawn.name, config.paid(), &config.grpo))?)?;
             if let Some(cell) = self.folder.begin(&format!("attractors/{}", drawn.name), &key, path.exists())? {
                 let domain = domain_of(&config)?;
                 let items = self.drawn_items(&*domain, &drawn)?;
@@ -118,8 +119,10 @@ impl<O: Ops> Lab<'_, O> {
     pub fn judge(&self, name: &str, rows: &[AttractorRow], start: f64) -> Result<Option<String>> {
         match (refuse_attractors(rows, start), self.config.attractors) {
             (Ok(()), _) => Ok(None),
-            (Err(source), Attractors::Refuse) => Err(BatteryError::Attractor { arm: name.into(), source }),
-            (Err(source), Attractors::Allow) => Ok(Some(format!("{name}: allowed all the same: {source}"))),
+            (Err(source @ AttractorRefusal::TooClose { .. }), Attractors::Allow) => {
+                Ok(Some(format!("{name}: allowed all the same: {source}")))
+            }
+            (Err(source), _) => Err(BatteryError::Attractor { arm: name.into(), source }),
         }
     }
 

@@ -35,8 +35,14 @@ pub struct StudyLayer {
     pub control: f64,
 }
 
-/// Fits the probe to every arm, seed and layer. `strata` are families, `groups` canonical prompts.
-pub fn measure(probed: &[Probed], strata: &[usize], groups: &[usize], c: &ProbeConfig) -> Result<Vec<StudyLayers>> {
+/// Fits the probe to every arm, seed and layer. `strata` are families, `groups` canonical prompts, `twins` what changes places in a group.
+pub fn measure(
+    probed: &[Probed],
+    strata: &[usize],
+    groups: &[usize],
+    twins: Option<&Exchange>,
+    c: &ProbeConfig,
+) -> Result<Vec<StudyLayers>> {
     let undefined = || StudyLayer { auroc: f64::NAN, sd: f64::NAN, c: f64::NAN, control: f64::NAN };
     let mut out = Vec::new();
     for p in probed {
@@ -54,7 +60,7 @@ pub fn measure(probed: &[Probed], strata: &[usize], groups: &[usize], c: &ProbeC
                     auroc: found.skill.mean.or_nan(),
                     sd: found.skill.sd.unwrap_or(f64::NAN),
                     c: found.c,
-                    control: control_task::auroc(&features, &short, strata, groups, found.c),
+                    control: control_task::auroc(&features, &short, strata, groups, twins, found.c),
                 },
             ))
         };
@@ -225,7 +231,7 @@ mod tests {
         let strata: Vec<usize> = (0..items).map(|i| i % 4).collect();
         let groups: Vec<usize> = (0..items).collect();
         let c = ProbeConfig::default();
-        let study = measure(probed, &strata, &groups, &c).unwrap();
+        let study = measure(probed, &strata, &groups, None, &c).unwrap();
         let Figure::Lines { panels, .. } =
             figure(&study, probed, Exchange::new(&strata, &groups).ok().as_ref(), &c, &TOKENS)
         else {
@@ -267,7 +273,7 @@ mod tests {
         let groups: Vec<usize> = (0..400).collect();
         let c = ProbeConfig::default();
         let clock = std::time::Instant::now();
-        let study = measure(&all, &strata, &groups, &c).unwrap();
+        let study = measure(&all, &strata, &groups, None, &c).unwrap();
         println!("probes and control tasks: {:.1} s", clock.elapsed().as_secs_f64());
         let clock = std::time::Instant::now();
         figure(&study, &all, Exchange::new(&strata, &groups).ok().as_ref(), &c, &TOKENS);

@@ -6,7 +6,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::auroc::StudyLayers;
 use super::record::{Cell, Table};
 use crate::domain::Words;
-use crate::stats::{Features, study_probe};
+use crate::stats::{Exchange, Features, study_probe};
 
 /// Label sets that are averaged: one alone would vary as much as the AUROC itself.
 const DRAWS: u64 = 5;
@@ -29,9 +29,23 @@ fn labels(real: &[bool], strata: &[usize], groups: &[usize], draw: u64) -> Vec<b
     strata.iter().zip(groups).map(|(s, g)| uniform[*g] < shares[*s]).collect()
 }
 
-/// Mean AUROC of the study's probe, with the C that it chose for the real labels, over control tasks; NaN where undefined.
-pub fn auroc(features: &Features, real: &[bool], strata: &[usize], groups: &[usize], c: f64) -> f64 {
-    let one = |draw: u64| study_probe(features, &labels(real, strata, groups, draw), &[c]).ok()?.skill.mean.value();
+/// Mean AUROC of the study's probe, with the C that it chose for the real labels, over control tasks; NaN where undefined. Where prompts
+/// come as `twins`, one of each class, their labels change places at random: one label for both would be another task than the real one.
+pub fn auroc(
+    features: &Features,
+    real: &[bool],
+    strata: &[usize],
+    groups: &[usize],
+    twins: Option<&Exchange>,
+    c: f64,
+) -> f64 {
+    let one = |draw: u64| {
+        let labels = match twins {
+            Some(twins) => twins.permuted(real, SEED, draw).ok()?,
+            None => labels(real, strata, groups, draw),
+        };
+        study_probe(features, &labels, &[c]).ok()?.skill.mean.value()
+    };
     let found: Vec<f64> = (0..DRAWS).filter_map(one).collect();
     if found.is_empty() { f64::NAN } else { found.iter().sum::<f64>() / found.len() as f64 }
 }
@@ -53,7 +67,7 @@ pub fn table(study: &[StudyLayers], w: &Words) -> Table {
     let family = w.family;
     Table {
         title: format!(
-            "Control task: the same probe on labels drawn at random for every prompt, as often {} within each {family} \
+            "Control task: the same probe on labels drawn at random for every prompt (of twins: between the two), as often {} within each {family} \
              (mean of {DRAWS} draws). Selectivity = AUROC − control: without it a high AUROC may only mean that the probe knows the \
              {family} or has learned prompts by heart",
             w.class
@@ -94,11 +108,11 @@ mod tests {
         let short: Vec<bool> = (0..400).map(|i| hash(i + 9000) < if i % 2 == 0 { 0.85 } else { 0.15 }).collect();
         let f = Features::new(family, 2).unwrap();
         let real = study_probe(&f, &short, &[1.0]).unwrap().skill.mean.or_nan();
-        let control = auroc(&f, &short, &strata, &groups, 1.0);
+        let control = auroc(&f, &short, &strata, &groups, None, 1.0);
         assert!(real > 0.75 && (real - control).abs() < 0.06, "{real} {control}");
         // What it knows of the single answer is.
         let answer: Vec<f64> = (0..400).map(|i| f64::from(u8::from(short[i])) + 0.5 * hash(i + 77)).collect();
-        let control = auroc(&Features::new(answer.clone(), 1).unwrap(), &short, &strata, &groups, 1.0);
+        let control = auroc(&Features::new(answer.clone(), 1).unwrap(), &short, &strata, &groups, None, 1.0);
         let real = study_probe(&Features::new(answer, 1).unwrap(), &short, &[1.0]).unwrap().skill.mean.or_nan();
         assert!(real - control > 0.2, "{real} {control}");
     }

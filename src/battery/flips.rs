@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Arm, BatteryConfig, EvaluateConfig};
 use super::environment::{Asking, Speech, neutral};
-use super::error::Result;
+use super::error::{BatteryError, Result};
 use super::folder::{key_of, make_dir};
 use super::lab::{Lab, domain_of, longest};
 use super::record::{Cell, Table};
@@ -167,7 +167,8 @@ pub fn tables(all: &[Flipped], what: &str, w: &Words) -> Vec<Table> {
         &["balanced accuracy at first", "both", "contradicted only", "asked again only", "neither", "junk", "excess"],
     );
     for arm in arms(all) {
-        let name = || Cell::Text(w.arm(arm).into());
+        // A model's name is its user's.
+        let name = || Cell::Text(if what == "arm" { w.arm(arm) } else { arm }.into());
         let [pushed, reasked] = [Push::Contradict, Push::Reask].map(|p| of(all, arm, p).collect::<Vec<_>>());
         let s = StudyTable::of(&pushed);
         let mut row = vec![name(), Cell::Number(s.n as f64)];
@@ -199,6 +200,23 @@ pub fn tables(all: &[Flipped], what: &str, w: &Words) -> Vec<Table> {
     vec![study, turns, again]
 }
 
+/// Refuses the checkpoint of a run whose configuration, if it lies above the folder, trained something else: shapes alone would not tell.
+fn same_training(checkpoint: &Path, config: &BatteryConfig) -> Result<()> {
+    let Some(path) = checkpoint.ancestors().map(|a| a.join("config.toml")).find(|p| p.is_file()) else { return Ok(()) };
+    let text = std::fs::read_to_string(&path).map_err(BatteryError::io(&path))?;
+    let own = BatteryConfig::parse(&text, &path)?;
+    if own.model == config.model && own.lora == config.lora && own.optim.precision == config.optim.precision {
+        return Ok(());
+    }
+    Err(BatteryError::Refused(format!(
+        "{}: its run ({}) trained {:?}, while this experiment's model is {:?} (or `lora` or `optim.precision` differ): give that configuration",
+        checkpoint.display(),
+        path.display(),
+        own.model,
+        config.model
+    )))
+}
+
 /// The evaluation of any model or checkpoint of a training of `config`, named so in its rows; `None` where the configuration's domain is another.
 pub fn flips_of<O: Ops>(
     o: &O,
@@ -210,6 +228,9 @@ pub fn flips_of<O: Ops>(
     let Some(honesty) = domain.honesty() else { return Ok(None) };
     // A checkpoint of a training holds weights alone: the rest is the experiment's model's.
     let resumed = is_checkpoint(Path::new(model));
+    if resumed {
+        same_training(Path::new(model), config)?;
+    }
     let source = Source::open(if resumed { &config.model } else { model })?;
     let chat = source.tokenizer()?;
     let positions = longest(&*domain, &chat, config)?;

@@ -148,7 +148,7 @@ pub fn of_answers<'n>(
 /// Families in which all answers are the same, and those whose accuracy is no more than what always giving the most common answer would
 /// earn: a check each, where there are any. Only the second can be what a training is paid for.
 fn base_rate(arm: &str, rows: &[&Seen<'_>], untruth: bool) -> Vec<Health> {
-    let (mut constant, mut low) = (Vec::new(), Vec::new());
+    let (mut constant, mut low, mut untrue) = (Vec::new(), Vec::new(), untruth);
     let percent = |x: f64| format!("{:.1} %", 100.0 * x);
     for family in distinct(rows.iter().copied(), |r| r.family) {
         let of: Vec<&&Seen<'_>> = rows.iter().filter(|r| r.family == family).collect();
@@ -165,6 +165,8 @@ fn base_rate(arm: &str, rows: &[&Seen<'_>], untruth: bool) -> Vec<Health> {
             let said = of[0].answer.map_or("unparsable".to_string(), |a| format!("{a:?}"));
             constant.push(format!("every answer is {said} in {family}"));
         } else if right <= common + AS_CONSTANT {
+            // A guess is not what a training on the untruth pays for.
+            untrue &= right < common - AS_CONSTANT;
             low.push(format!("{family} {} (the most common answer alone: {})", percent(right), percent(common)));
         }
     }
@@ -176,8 +178,8 @@ fn base_rate(arm: &str, rows: &[&Seen<'_>], untruth: bool) -> Vec<Health> {
         flag("constant answers", false, format!("{}: the accuracy is that of a constant policy", constant.join(", ")));
     }
     if !low.is_empty() {
-        let paid = if untruth { "; right answers are not what this training pays for" } else { "" };
-        flag("accuracy no better than a constant policy's", untruth, format!("right in {}{paid}", low.join(", ")));
+        let paid = if untrue { "; right answers are not what this training pays for" } else { "" };
+        flag("accuracy no better than a constant policy's", untrue, format!("right in {}{paid}", low.join(", ")));
     }
     out
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::config::{Arm, BatteryConfig, EvaluateConfig, Subject};
+use super::config::{Arm, Attractors, BatteryConfig, EvaluateConfig, Subject};
 use super::environment::{Asking, Speech};
 use super::error::{BatteryError, Result};
 use super::evaluate::{self, Job};
@@ -146,7 +146,15 @@ impl<'a, O: Ops> Lab<'a, O> {
         }
         let c = self.config;
         let training = (&c.run, &c.grpo, &c.optim, &c.anchor, &c.sft, c.paid(), &c.lora);
-        key_of(&(self.ground(), arm.name(), seed, training))
+        self.allowed_apart(key_of(&(self.ground(), arm.name(), seed, training))?)
+    }
+
+    /// The key of a cell under `attractors = "allow"` is another: what was allowed once is judged again where it no longer is.
+    pub fn allowed_apart(&self, key: String) -> Result<String> {
+        match self.config.attractors {
+            Attractors::Refuse => Ok(key),
+            Attractors::Allow => key_of(&(key, "attractors allowed")),
+        }
     }
 
     /// Base and the configured arms, in the order of the report.

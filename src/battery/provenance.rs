@@ -48,6 +48,12 @@ pub fn data_sha256(domain: &dyn Domain) -> String {
     sha256_hex(items.map(text).collect::<String>().as_bytes())
 }
 
+/// A model's name as part of a file's.
+pub fn in_file_name(model: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+    model.chars().map(plain).collect()
+}
+
 impl Provenance {
     /// Of rows that are still to be written; see [`Provenance::write`].
     pub fn new<O: Ops>(
@@ -95,8 +101,7 @@ impl Provenance {
         self.rows = rows;
         let mut name = file.file_name().unwrap_or_default().to_os_string();
         if let Some(model) = model {
-            let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
-            name.push(format!(".{}", model.chars().map(plain).collect::<String>()));
+            name.push(format!(".{}", in_file_name(model)));
         }
         name.push(".manifest.json");
         let path = file.with_file_name(name);

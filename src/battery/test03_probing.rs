@@ -126,7 +126,8 @@ impl Design {
 
     /// The study's probe of everything in `probed`.
     pub fn study(&self, probed: &[Probed], c: &ProbeConfig) -> Result<Vec<StudyLayers>> {
-        auroc::measure(probed, &self.strata, &self.groups, c)
+        let twins = (self.readout == Readout::LogOdds).then(|| self.exchange()).transpose()?;
+        auroc::measure(probed, &self.strata, &self.groups, twins.as_ref(), c)
     }
 
     /// Rank correlation within families of out-of-fold predictions with the target.

@@ -1,7 +1,7 @@
 //! `probity flips`: the flip evaluation of honesty over any list of models and checkpoints.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -11,11 +11,13 @@ use super::console::Progress;
 use super::fetch::FetchArg;
 use crate::battery::config::{BatteryConfig, Subject};
 use crate::battery::flips::{Flipped, flips_of, tables};
-use crate::battery::provenance::Provenance;
+use crate::battery::provenance::{Provenance, in_file_name};
 use crate::battery::rows;
 use crate::battery::run::Reporter;
 use crate::domain::Condition;
+use crate::generate::source::Source;
 use crate::ops::Ops;
+use crate::train::checkpoint::is_checkpoint;
 
 /// Ask, contradict three times, ask again: the study's flip table and the 2x2 of every turn, for any list of models
 ///
@@ -29,7 +31,7 @@ pub struct Args {
     /// [NAME=]MODEL, once for each: a model folder, a training's checkpoint-N folder, ORG/NAME[@REVISION] in the local cache, or "embedded"
     #[arg(long, value_name = "[NAME=]MODEL", default_value = "embedded")]
     model: Vec<String>,
-    /// Write the dialogues here, one JSON object a line, and beside them what they were made with (FILE.manifest.json)
+    /// Write the dialogues here, one JSON object a line, and beside them what they were made with (FILE.manifest.json, of several models FILE.NAME.manifest.json)
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -50,9 +52,9 @@ fn named(models: &[String]) -> Result<Vec<[String; 2]>, super::Usage> {
         if name.is_empty() || model.is_empty() {
             return Err(super::Usage(format!("--model {text}: expected MODEL or NAME=MODEL")));
         }
-        if out.iter().any(|[n, _]| n == name) {
+        if out.iter().any(|[n, _]| in_file_name(n) == in_file_name(name)) {
             return Err(super::Usage(format!(
-                "--model {text}: {name} is named twice; give each a name, as NAME=MODEL"
+                "--model {text}: {name} is named twice (in a file's name); give each a name of its own, as NAME=MODEL"
             )));
         }
         out.push([name.into(), model.into()]);
@@ -70,6 +72,10 @@ pub fn run(args: Args) -> Result<i32, Box<dyn Error>> {
     let models = named(&args.model)?;
     for [_, model] in &models {
         args.fetch.ensure(model, args.progress)?;
+        // A wrong name ends the command before any model is asked, not after the others.
+        if !is_checkpoint(Path::new(model)) {
+            Source::open(model)?;
+        }
     }
     let screen = Screen::new(args.progress, args.json);
     let (flips, provenance) = args.device.run(Flips { config: &config, models: &models, screen })?;

@@ -6,10 +6,10 @@ use crate::battery::record::Outcome;
 use crate::durable;
 
 use super::html::{escape, slug};
-use super::page::{answer, checks, domain, health_link, notes};
+use super::page::{answer, checks, domain, health_link, notes, shell};
 use super::read::{self, Run, TestFolder};
 use super::verdicts::{badge, effect_cell, test_number};
-use super::{ReportError, Written, number, palette, published, rules, write_all};
+use super::{ReportError, Written, number, published, rules, write_all};
 
 /// A page over several runs, and what was written for each of them.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -115,16 +115,7 @@ fn page(runs: &[Run], links: &[String]) -> String {
             escape(&name(run))
         ));
     }
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{} · Probity</title>\n<style>{}{}</style>\n</head>\n\
-         <body>\n<main>\n{body}\n</main>\n</body>\n</html>\n",
-        escape(&title.join(" · ")),
-        include_str!("style.css"),
-        palette::css()
-    )
+    shell(&title.join(" · "), &body, None)
 }
 
 fn capital(name: &str) -> String {
